@@ -1,0 +1,1 @@
+"""Kubernetes cloud provider for oVirt."""
