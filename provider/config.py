@@ -1,0 +1,334 @@
+"""The one configuration file: its model, its reading, and its errors all at once.
+
+Scalars can be overridden by environment variables: `OVIRT_CCM_INTERVALS__POLL=10s`. Secrets are
+only ever named as files.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+DEFAULT_PATH = Path("/etc/ovirt-ccm/config.yaml")
+ENV_PREFIX = "OVIRT_CCM_"
+
+# ---- scalar types ------------------------------------------------------------------------
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+
+
+def parse_duration(value: object) -> timedelta:
+    """The duration that `30s`, `2m` or `1h30m` names; ValueError says how to write one."""
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str) or not _DURATION.fullmatch(value):
+        raise ValueError(f"{value!r} is not a duration; write a number and a unit: 30s, 2m, 1h")
+    return timedelta(seconds=sum(float(n) * _UNITS[unit] for n, unit in _PART.findall(value)))
+
+
+def format_duration(value: timedelta) -> str:
+    """The shortest text that `parse_duration` reads as `value`, such as `90s` or `2m`."""
+    milliseconds = round(value.total_seconds() * 1000)
+    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000)):
+        if milliseconds and milliseconds % size == 0:
+            return f"{milliseconds // size}{unit}"
+    return f"{milliseconds}ms" if milliseconds else "0s"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$", "examples": ["30s"]}),
+]
+Network = IPv4Network | IPv6Network
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("must be longer than 0s")
+    return value
+
+
+Interval = Annotated[Duration, Field(), BeforeValidator(lambda v: _positive(parse_duration(v)))]
+
+
+class Section(BaseModel):
+    """A part of the file; a key that it does not have is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+# ---- the sections ------------------------------------------------------------------------
+
+# A VM that leaves the result because of its status looks like a deleted one; sorting and paging
+# are the program's own; quotes, parentheses and semicolons make a search that finds nothing.
+_SEARCH_REFUSED = re.compile(
+    r"\b(status|sortby|page)\b|[()';]|\b(?!tag\b)(?i:tag)\s*!?=", re.ASCII
+)
+
+
+class Selection(Section):
+    """Which VMs are Docker hosts."""
+
+    tag: str = Field("docker-host", min_length=1, max_length=50)
+    """VMs that carry this tag or one below it. One tag per Kubernetes cluster."""
+    clusters: tuple[str, ...] = ()
+    """Only VMs of these oVirt clusters; empty for all."""
+    data_centers: tuple[str, ...] = ()
+    """Only VMs of these data centres; empty for all."""
+    search: str = ""
+    """Further oVirt search text that narrows the selection, such as `name=prod-*`."""
+
+    @field_validator("tag")
+    @classmethod
+    def _tag_has_legal_characters(cls, tag: str) -> str:
+        if not re.fullmatch(r"[\w.-]+", tag):
+            raise ValueError("an oVirt tag has letters, digits, '_', '-' and '.' only")
+        return tag
+
+    @field_validator("search")
+    @classmethod
+    def _search_can_only_narrow(cls, search: str) -> str:
+        if refused := _SEARCH_REFUSED.search(search):
+            raise ValueError(
+                f"{refused.group().strip()!r} is not allowed here: write conditions on other"
+                ' fields with "and" and "or", such as name=prod-* and os=rhel*; tag in lower case'
+            )
+        return search.strip()
+
+
+def _is_loopback(host: str | None) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+class Engine(Section):
+    """One oVirt engine, which is one region."""
+
+    name: str = Field("ovirt", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    """Its name in logs, metrics and messages; the region unless `region` is given."""
+    url: str
+    """Address of the engine, such as `https://engine.example.com/ovirt-engine`."""
+    username: str = Field(pattern=r"^.+@.+$")
+    """User and profile, such as `kubernetes@internal`."""
+    password_file: Path
+    """File that holds the password; read again at each log-in."""
+    ca_file: Path | None = None
+    """File with the engine's CA certificates (PEM); the system's when not given."""
+    insecure: bool = False
+    """Do not verify the certificate: anybody on the way can then read the password."""
+    region: str = ""
+    """Region of its nodes; its name when not given."""
+    selection: Selection | None = None
+    """A selection of its own, instead of the common one."""
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_an_engine(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("write it as https://engine.example.com/ovirt-engine")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("must hold no user, password, query or fragment")
+        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+            raise ValueError("http sends the password in clear text: use https")
+        return url.rstrip("/").removesuffix("/api")
+
+    @model_validator(mode="after")
+    def _region_defaults_to_the_name(self) -> Self:
+        if not self.region:
+            object.__setattr__(self, "region", self.name)  # frozen for everybody else
+        return self
+
+
+class Identity(Section):
+    """How a node is matched with a VM, beyond provider id, system UUID and name."""
+
+    fqdn: bool = False
+    """Also by the FQDN that the guest reports, as the last rule."""
+
+
+_TAINT = re.compile(r"(?P<key>[^=:\s]+)(=(?P<value>[^:\s]*))?:(?P<effect>\w+)")
+
+
+class Registration(Section):
+    """How Nodes come into being."""
+
+    mode: Literal["create", "adopt"] = "create"
+    """`create` registers a Node for a VM whose kubelet does not; `adopt` only initialises."""
+    delay: Duration = timedelta(seconds=60)
+    """How long a VM must be up before a Node is registered for it: its kubelet comes first."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Labels of the Nodes that are registered."""
+    taints: tuple[str, ...] = ()
+    """Taints of the Nodes that are registered, as `key=value:NoSchedule`."""
+
+    @field_validator("taints")
+    @classmethod
+    def _taints_are_taints(cls, taints: tuple[str, ...]) -> tuple[str, ...]:
+        for taint in taints:
+            match = _TAINT.fullmatch(taint)
+            if not match or match["effect"] not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
+                raise ValueError(
+                    f"{taint!r} is not a taint; write key=value:Effect with the effect NoSchedule,"
+                    " PreferNoSchedule or NoExecute"
+                )
+        return taints
+
+    @property
+    def parsed_taints(self) -> tuple[tuple[str, str | None, str], ...]:
+        """Key, value and effect of each taint."""
+        matches = (_TAINT.fullmatch(taint) for taint in self.taints)
+        return tuple((m["key"], m["value"], m["effect"]) for m in matches if m)
+
+
+class Topology(Section):
+    """Where zone and region come from."""
+
+    zone: str = Field("cluster", pattern=r"^(cluster|data_center|host|tag:[\w.-]+)$")
+    """`cluster`, `data_center`, `host`, or `tag:<parent>`: the VM's tag right below that tag."""
+    region: Literal["engine", "data_center"] = "engine"
+    """`engine` (its `region`) or `data_center`."""
+
+
+class Addresses(Section):
+    """Which of a VM's addresses become addresses of its node."""
+
+    families: tuple[Literal["ipv4", "ipv6"], ...] = Field(("ipv4", "ipv6"), min_length=1)
+    """Address families in order of preference; one that is not listed is dropped."""
+    external: tuple[Network, ...] = ()
+    """Addresses in these networks (CIDR) are ExternalIP, all others InternalIP."""
+    exclude: tuple[Network, ...] = ()
+    """Addresses in these networks (CIDR) are dropped: pods, services, virtual addresses."""
+    networks: tuple[Network, ...] = ()
+    """Preferred networks (CIDR): their addresses come first, in this order."""
+    agent_grace: Duration = timedelta(minutes=3)
+    """How long a guest agent may be silent before the kubelet's own address is taken."""
+
+
+class Intervals(Section):
+    """How often things are looked at."""
+
+    poll: Interval = timedelta(seconds=30)
+    """Between two listings of an engine; longer when a listing takes longer than a tenth of it."""
+    wanted: Interval = timedelta(seconds=2)
+    """Between two readings of a single VM that something waits for."""
+    resync: Interval = timedelta(minutes=5)
+    """After this time every node is looked at again, changed or not."""
+
+
+class Server(Section):
+    """The port that serves probes and metrics."""
+
+    bind: str = Field("127.0.0.1:10258", pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s\[\]]+):\d{1,5}$")
+    """Address and port: `127.0.0.1:10258`, `[::1]:10258`."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host without brackets, and port."""
+        host, _, port = self.bind.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
+class Limits(Section):
+    """Time-outs and limits."""
+
+    workers: int = Field(32, ge=1, le=1000)
+    """Nodes that are reconciled at the same time."""
+    page_size: int = Field(500, ge=1, le=10_000)
+    """VMs in one page of a listing."""
+    engine_requests: int = Field(4, ge=1, le=16)
+    """Requests to one engine at the same time."""
+    engine_timeout: Interval = timedelta(seconds=60)
+    """Until a listing's page must be there."""
+    engine_read_timeout: Interval = timedelta(seconds=15)
+    """Until any other answer of an engine must be there."""
+    kube_timeout: Interval = timedelta(seconds=10)
+    """Until any answer of the API server must be there; a watch has its own."""
+
+
+class Logging(Section):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe level that is logged."""
+    format: Literal["text", "json"] = "text"
+    """`text` for people, `json` for collectors."""
+
+
+class Config(BaseSettings):
+    """The whole file."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+    )
+
+    engines: tuple[Engine, ...] = Field(min_length=1)
+    """The oVirt engines; each is one region."""
+    selection: Selection = Selection()
+    identity: Identity = Identity()
+    registration: Registration = Registration()
+    topology: Topology = Topology()
+    addresses: Addresses = Addresses()
+    intervals: Intervals = Intervals()
+    server: Server = Server()
+    limits: Limits = Limits()
+    logging: Logging = Logging()
+
+    @model_validator(mode="after")
+    def _engines_differ(self) -> Self:
+        for what in ("name", "region", "url"):
+            values = [getattr(engine, what) for engine in self.engines]
+            if twice := {value for value in values if values.count(value) > 1}:
+                raise ValueError(
+                    f"engines: {what} {min(twice)!r} is used twice; give each its own"
+                )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment before file, and nothing else."""
+        return env_settings, init_settings
+
+    def selection_of(self, engine: Engine) -> Selection:
+        """The selection that counts for `engine`."""
+        return engine.selection or self.selection
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the file."""
+    return Config.model_json_schema()

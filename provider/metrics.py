@@ -1,0 +1,132 @@
+"""Every Prometheus series of the program, on one object that is passed in.
+
+Names start with `ovirt_ccm_`. No label has values without bound: no node, no VM, no path.
+"""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_MINUTES = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)
+
+
+class Metrics:
+    """All series, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._engine_series()
+        self._node_series()
+        self._api_series()
+        build = self._gauge("build_info", "Always 1; the version as label.", "version", "python")
+        build.labels(version("cloud-provider-ovirt"), platform.python_version()).set(1)
+
+    def render(self) -> bytes:
+        """The exposition text of all series, format 0.0.4."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"ovirt_ccm_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"ovirt_ccm_{name}", text, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, text: str, *labels: str, buckets: tuple[float, ...] = _SECONDS
+    ) -> Histogram:
+        return Histogram(
+            f"ovirt_ccm_{name}", text, labels, buckets=buckets, registry=self.registry
+        )
+
+    def _engine_series(self) -> None:
+        self.engine_requests = self._counter(
+            "engine_requests_total",
+            "Requests to an engine by verb (login, list_vms, read_vm, hosts, ...) and result.",
+            "engine",
+            "verb",
+            "result",
+        )
+        self.engine_request_duration = self._histogram(
+            "engine_request_duration_seconds",
+            "Time until an engine's whole answer was there.",
+            "engine",
+            "verb",
+        )
+        self.engine_up = self._gauge(
+            "engine_up", "Whether the last listing of an engine succeeded.", "engine"
+        )
+        self.snapshot_age = self._gauge(
+            "snapshot_age_seconds", "Age of what is known of an engine.", "engine"
+        )
+        self.snapshot_duration = self._histogram(
+            "snapshot_duration_seconds", "Time that a complete listing took.", "engine"
+        )
+        self.snapshots_rejected = self._counter(
+            "snapshots_rejected_total",
+            "Listings that were not published, by reason.",
+            "engine",
+            "reason",
+        )
+        self.instances = self._gauge(
+            "instances", "Selected VMs by zone and status.", "engine", "zone", "status"
+        )
+        self.instances_unreadable = self._gauge(
+            "instances_unreadable", "Selected VMs that could not be understood.", "engine"
+        )
+
+    def _node_series(self) -> None:
+        self.nodes = self._gauge(
+            "nodes", "Nodes by state: initialised, uninitialised, unmatched.", "state"
+        )
+        self.reconciles = self._counter(
+            "reconciles_total",
+            "Nodes looked at, by result: unchanged, written, waiting, refused, conflict, error.",
+            "result",
+        )
+        self.reconcile_duration = self._histogram(
+            "reconcile_duration_seconds", "Time that looking at one node took, writes included."
+        )
+        self.queue_depth = self._gauge("queue_depth", "Nodes that wait to be looked at.")
+        self.queue_delay = self._histogram(
+            "queue_delay_seconds", "Time between a node being due and being looked at."
+        )
+        self.initialisation_delay = self._histogram(
+            "node_initialisation_delay_seconds",
+            "Time between the creation of a Node and the removal of its uninitialized taint.",
+            buckets=_MINUTES,
+        )
+        self.registrations = self._counter(
+            "registrations_total", "Nodes registered for VMs, by result.", "result"
+        )
+        self.events = self._counter(
+            "events_total", "Events sent on nodes, by reason.", "type", "reason"
+        )
+
+    def _api_series(self) -> None:
+        self.api_requests = self._counter(
+            "api_requests_total",
+            "Requests to the API server; code is the HTTP status or `error`.",
+            "verb",
+            "resource",
+            "code",
+        )
+        self.api_request_duration = self._histogram(
+            "api_request_duration_seconds",
+            "Time until the API server's whole answer was there; watches are not counted.",
+            "verb",
+            "resource",
+        )
+        self.informer_restarts = self._counter(
+            "informer_restarts_total",
+            "Times that the watch on nodes ended, by reason: closed, expired, idle, error.",
+            "reason",
+        )
