@@ -8,67 +8,36 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from provider.scalars import (
+    BindAddress,
+    Duration,
+    EngineName,
+    Interval,
+    LabelKey,
+    LabelValue,
+    Network,
+    TagName,
+    TaintText,
+    UserName,
+    ZoneSource,
+)
+
 DEFAULT_PATH = Path("/etc/ovirt-ccm/config.yaml")
 ENV_PREFIX = "OVIRT_CCM_"
-
-# ---- scalar types ------------------------------------------------------------------------
-
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-
-
-def parse_duration(value: object) -> timedelta:
-    """The duration that `30s`, `2m` or `1h30m` names; ValueError says how to write one."""
-    if isinstance(value, timedelta):
-        return value
-    if not isinstance(value, str) or not _DURATION.fullmatch(value):
-        raise ValueError(f"{value!r} is not a duration; write a number and a unit: 30s, 2m, 1h")
-    return timedelta(seconds=sum(float(n) * _UNITS[unit] for n, unit in _PART.findall(value)))
-
-
-def format_duration(value: timedelta) -> str:
-    """The shortest text that `parse_duration` reads as `value`, such as `90s` or `2m`."""
-    milliseconds = round(value.total_seconds() * 1000)
-    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000)):
-        if milliseconds and milliseconds % size == 0:
-            return f"{milliseconds // size}{unit}"
-    return f"{milliseconds}ms" if milliseconds else "0s"
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(parse_duration),
-    PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$", "examples": ["30s"]}),
-]
-Network = IPv4Network | IPv6Network
-
-
-def _positive(value: timedelta) -> timedelta:
-    if value <= timedelta(0):
-        raise ValueError("must be longer than 0s")
-    return value
-
-
-Interval = Annotated[Duration, Field(), BeforeValidator(lambda v: _positive(parse_duration(v)))]
 
 
 class Section(BaseModel):
@@ -89,7 +58,7 @@ _SEARCH_REFUSED = re.compile(
 class Selection(Section):
     """Which VMs are Docker hosts."""
 
-    tag: str = Field("docker-host", min_length=1, max_length=50)
+    tag: TagName = "docker-host"
     """VMs that carry this tag or one below it. One tag per Kubernetes cluster."""
     clusters: tuple[str, ...] = ()
     """Only VMs of these oVirt clusters; empty for all."""
@@ -97,13 +66,6 @@ class Selection(Section):
     """Only VMs of these data centres; empty for all."""
     search: str = ""
     """Further oVirt search text that narrows the selection, such as `name=prod-*`."""
-
-    @field_validator("tag")
-    @classmethod
-    def _tag_has_legal_characters(cls, tag: str) -> str:
-        if not re.fullmatch(r"[\w.-]+", tag):
-            raise ValueError("an oVirt tag has letters, digits, '_', '-' and '.' only")
-        return tag
 
     @field_validator("search")
     @classmethod
@@ -128,11 +90,11 @@ def _is_loopback(host: str | None) -> bool:
 class Engine(Section):
     """One oVirt engine, which is one region."""
 
-    name: str = Field("ovirt", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    name: EngineName = "ovirt"
     """Its name in logs, metrics and messages; the region unless `region` is given."""
     url: str
     """Address of the engine, such as `https://engine.example.com/ovirt-engine`."""
-    username: str = Field(pattern=r"^.+@.+$")
+    username: UserName
     """User and profile, such as `kubernetes@internal`."""
     password_file: Path
     """File that holds the password; read again at each log-in."""
@@ -171,9 +133,6 @@ class Identity(Section):
     """Also by the FQDN that the guest reports, as the last rule."""
 
 
-_TAINT = re.compile(r"(?P<key>[^=:\s]+)(=(?P<value>[^:\s]*))?:(?P<effect>\w+)")
-
-
 class Registration(Section):
     """How Nodes come into being."""
 
@@ -181,34 +140,27 @@ class Registration(Section):
     """`create` registers a Node for a VM whose kubelet does not; `adopt` only initialises."""
     delay: Duration = timedelta(seconds=60)
     """How long a VM must be up before a Node is registered for it: its kubelet comes first."""
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict)
     """Labels of the Nodes that are registered."""
-    taints: tuple[str, ...] = ()
+    taints: tuple[TaintText, ...] = ()
     """Taints of the Nodes that are registered, as `key=value:NoSchedule`."""
-
-    @field_validator("taints")
-    @classmethod
-    def _taints_are_taints(cls, taints: tuple[str, ...]) -> tuple[str, ...]:
-        for taint in taints:
-            match = _TAINT.fullmatch(taint)
-            if not match or match["effect"] not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
-                raise ValueError(
-                    f"{taint!r} is not a taint; write key=value:Effect with the effect NoSchedule,"
-                    " PreferNoSchedule or NoExecute"
-                )
-        return taints
 
     @property
     def parsed_taints(self) -> tuple[tuple[str, str | None, str], ...]:
-        """Key, value and effect of each taint."""
-        matches = (_TAINT.fullmatch(taint) for taint in self.taints)
-        return tuple((m["key"], m["value"], m["effect"]) for m in matches if m)
+        """Key, value (None without `=`) and effect of each taint."""
+        return tuple(_split_taint(taint) for taint in self.taints)
+
+
+def _split_taint(text: str) -> tuple[str, str | None, str]:
+    pair, _, effect = text.rpartition(":")
+    key, has_value, value = pair.partition("=")
+    return key, value if has_value else None, effect
 
 
 class Topology(Section):
     """Where zone and region come from."""
 
-    zone: str = Field("cluster", pattern=r"^(cluster|data_center|host|tag:[\w.-]+)$")
+    zone: ZoneSource = "cluster"
     """`cluster`, `data_center`, `host`, or `tag:<parent>`: the VM's tag right below that tag."""
     region: Literal["engine", "data_center"] = "engine"
     """`engine` (its `region`) or `data_center`."""
@@ -243,7 +195,7 @@ class Intervals(Section):
 class Server(Section):
     """The port that serves probes and metrics."""
 
-    bind: str = Field("127.0.0.1:10258", pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s\[\]]+):\d{1,5}$")
+    bind: BindAddress = "127.0.0.1:10258"
     """Address and port: `127.0.0.1:10258`, `[::1]:10258`."""
 
     @property

@@ -1,0 +1,149 @@
+"""Reads the configuration file; all its errors at once, each with its path and what is right."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from provider.config import ENV_PREFIX, Config
+from provider.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from pydantic_core import ErrorDetails
+
+
+def load_config(path: Path) -> Config:
+    """The configuration in `path`, overridden by the environment.
+
+    Raises ConfigError with every fault: of the file, of its values and of the environment.
+    """
+    data = _read(path)
+    problems = [*_unknown_variables(os.environ)]
+    try:
+        config = Config(**data)
+    except ValidationError as error:
+        problems += [_problem(fault) for fault in error.errors() if not _is_echo(fault)]
+        raise ConfigError(str(path), tuple(dict.fromkeys(problems))) from None
+    if problems:
+        raise ConfigError(str(path), tuple(problems))
+    return config
+
+
+class _Loader(yaml.SafeLoader):
+    """A YAML loader to which a key that comes twice is an error; PyYAML takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the signature is PyYAML's
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := {key for key in keys if keys.count(key) > 1}:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {min(twice)!r} comes twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep=deep)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise ConfigError(
+            str(path), (f"{error.strerror}; name the file with --config FILE",)
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError(str(path), ("it is not a UTF-8 text file",)) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(str(path), (f"not YAML: {_yaml_fault(error)}",)) from None
+    if not isinstance(data, dict):
+        raise ConfigError(str(path), ("it must be a mapping with the key 'engines'",))
+    return {str(key): value for key, value in data.items()}
+
+
+def _yaml_fault(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return str(error).replace("\n", " ")
+
+
+# ---- faults in words -------------------------------------------------------------------------
+
+
+def _is_echo(fault: ErrorDetails) -> bool:
+    """Whether it only says that a list is too short because its elements were wrong."""
+    return fault["type"] == "too_short" and bool(fault["input"])
+
+
+def _problem(fault: ErrorDetails) -> str:
+    location = fault["loc"]
+    path = _path(location)
+    if fault["type"] == "extra_forbidden":
+        return f"{path}: {_unknown_key(location)}"
+    if fault["type"] == "missing":
+        return f"{path}: is missing; every file needs it"
+    words = fault["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    if fault["type"] != "value_error":
+        words = f"{fault['input']!r} is wrong: {words}"
+    variable = ENV_PREFIX + "__".join(str(part) for part in location).upper()
+    origin = f" (from {variable})" if variable in os.environ else ""
+    return f"{path}: {words}{origin}" if path else f"{words}{origin}"
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return path
+
+
+def _unknown_key(location: tuple[int | str, ...]) -> str:
+    *parents, key = location
+    known = _keys_at(tuple(parents))
+    close = difflib.get_close_matches(str(key), known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(known)}"
+    return f"is not a known key; {hint}"
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] | None = Config
+    for part in location:
+        if isinstance(part, str) and model is not None:
+            model = _model_of(model.model_fields[part].annotation)
+    return list(model.model_fields) if model else []
+
+
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    """The model that an annotation such as `tuple[Engine, ...]` or `Selection | None` is about."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    arguments = getattr(annotation, "__args__", ())
+    return next((found for a in arguments if (found := _model_of(a))), None)
+
+
+def scalar_paths() -> dict[str, tuple[str, ...]]:
+    """The environment variable of each scalar of the file, and its path."""
+    return {ENV_PREFIX + "__".join(path).upper(): path for path in _scalars(Config, ())}
+
+
+def _scalars(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for name, field in model.model_fields.items():
+        inner = _model_of(field.annotation)
+        origin = getattr(field.annotation, "__origin__", None)
+        if inner and origin is None:
+            yield from _scalars(inner, (*above, name))
+        elif origin not in (tuple, dict):
+            yield (*above, name)
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    known = scalar_paths()
+    for variable in sorted(environment):
+        if variable.startswith(ENV_PREFIX) and variable not in known:
+            close = difflib.get_close_matches(variable, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            yield f"{variable}: this environment variable sets no scalar of the file{hint}"

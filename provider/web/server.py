@@ -1,0 +1,86 @@
+"""The HTTP server: probes and metrics on one port."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from aiohttp import web
+
+from provider.errors import ProviderError
+from provider.metrics import CONTENT_TYPE
+from provider.web.health import Check, report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from provider.config import Server
+    from provider.metrics import Metrics
+
+
+class WebServer:
+    """Serves `/healthz`, `/livez`, `/readyz` and `/metrics` while its context is open.
+
+    `readiness` are the checks behind `/readyz`; `refresh` is called before each scrape for the
+    series whose values age by themselves. Liveness means that the event loop answers: whatever else
+    fails ends the process or mends itself.
+    """
+
+    def __init__(
+        self,
+        settings: Server,
+        metrics: Metrics,
+        readiness: tuple[Check, ...],
+        refresh: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._readiness = readiness
+        self._refresh = refresh
+        self._runner = web.AppRunner(self._application(), access_log=None)
+
+    @property
+    def port(self) -> int:
+        """The port that is served; the one that was given unless that was 0."""
+        return int(self._runner.addresses[0][1])
+
+    async def __aenter__(self) -> Self:
+        """Open the port; ProviderError when it cannot be had."""
+        host, port = self._settings.address
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, host, port, shutdown_timeout=2).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise ProviderError(
+                f"cannot serve on {self._settings.bind}: {error.strerror}.",
+                remedy="Set server.bind to an address of this machine and a free port.",
+            ) from None
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._runner.cleanup()
+
+    def _application(self) -> web.Application:
+        application = web.Application(client_max_size=64 * 1024)
+        application.router.add_get("/healthz", self._alive)
+        application.router.add_get("/livez", self._alive)
+        application.router.add_get("/readyz", self._ready)
+        application.router.add_get("/metrics", self._scrape)
+        return application
+
+    async def _alive(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _ready(self, _request: web.Request) -> web.Response:
+        is_ready, text = report(self._readiness)
+        return web.Response(text=text, status=200 if is_ready else 503)
+
+    async def _scrape(self, _request: web.Request) -> web.Response:
+        self._refresh()
+        return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
