@@ -20,6 +20,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import GenerateJsonSchema
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from provider.scalars import (
@@ -34,6 +35,7 @@ from provider.scalars import (
     TaintText,
     UserName,
     ZoneSource,
+    format_duration,
 )
 
 DEFAULT_PATH = Path("/etc/ovirt-ccm/config.yaml")
@@ -281,6 +283,14 @@ class Config(BaseSettings):
         return engine.selection or self.selection
 
 
+class _Schema(GenerateJsonSchema):
+    """Defaults in the form in which the file has them."""
+
+    def encode_default(self, dft: Any) -> Any:
+        """`dft` as the file would say it."""
+        return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
+
+
 def schema() -> dict[str, Any]:
     """The JSON Schema of the file."""
-    return Config.model_json_schema()
+    return Config.model_json_schema(schema_generator=_Schema)

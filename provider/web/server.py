@@ -22,8 +22,8 @@ class WebServer:
     """Serves `/healthz`, `/livez`, `/readyz` and `/metrics` while its context is open.
 
     `readiness` are the checks behind `/readyz`; `refresh` is called before each scrape for the
-    series whose values age by themselves. Liveness means that the event loop answers: whatever else
-    fails ends the process or mends itself.
+    series whose values age by themselves. Liveness means that the event loop answers: whatever
+    else fails ends the process or mends itself.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class WebServer:
         self._metrics = metrics
         self._readiness = readiness
         self._refresh = refresh
-        self._runner = web.AppRunner(self._application(), access_log=None)
+        self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=2)
 
     @property
     def port(self) -> int:
@@ -49,7 +49,7 @@ class WebServer:
         host, port = self._settings.address
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, host, port, shutdown_timeout=2).start()
+            await web.TCPSite(self._runner, host, port).start()
         except OSError as error:
             await self._runner.cleanup()
             raise ProviderError(

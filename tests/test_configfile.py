@@ -1,0 +1,221 @@
+"""The configuration file: what it accepts, and what its errors say."""
+
+from datetime import timedelta
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from provider.config import Config, Engine, schema
+from provider.configfile import load_config, scalar_paths
+from provider.errors import ConfigError
+
+MINIMAL = """
+engines:
+  - url: https://engine.example.com/ovirt-engine
+    username: kubernetes@internal
+    password_file: /etc/ovirt-ccm/password
+"""
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    return tmp_path / "config.yaml"
+
+
+def load(path: Path, text: str) -> Config:
+    path.write_text(text, "utf-8")
+    return load_config(path)
+
+
+def problems(path: Path, text: str) -> tuple[str, ...]:
+    path.write_text(text, "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    return caught.value.problems
+
+
+def engine_with(**values: str) -> str:
+    return MINIMAL + "".join(f"    {key}: {value}\n" for key, value in values.items())
+
+
+def test_the_smallest_file_has_sound_defaults(config_file: Path) -> None:
+    config = load(config_file, MINIMAL)
+
+    assert config.engines[0].region == config.engines[0].name == "ovirt"
+    assert config.selection_of(config.engines[0]).tag == "docker-host"
+    assert config.registration.mode == "create"
+    assert config.intervals.poll == timedelta(seconds=30)
+    assert config.server.address == ("127.0.0.1", 10258)
+
+
+def test_values_of_the_file_are_read(config_file: Path) -> None:
+    config = load(
+        config_file,
+        engine_with(name="east", region="r1", selection="{tag: nodes}")
+        + "intervals: {poll: 1h30m, resync: 500ms}\n"
+        + "addresses: {external: [203.0.113.0/24], families: [ipv6]}\n"
+        + 'registration: {taints: ["a=b:NoSchedule", "c:NoExecute"]}\n'
+        + 'server: {bind: "[::1]:8080"}\n',
+    )
+
+    assert config.selection_of(config.engines[0]).tag == "nodes"
+    assert config.intervals.poll == timedelta(hours=1, minutes=30)
+    assert config.intervals.resync == timedelta(milliseconds=500)
+    assert config.addresses.external == (ip_network("203.0.113.0/24"),)
+    assert config.registration.parsed_taints == (
+        ("a", "b", "NoSchedule"),
+        ("c", None, "NoExecute"),
+    )
+    assert config.server.address == ("::1", 8080)
+
+
+def test_the_environment_overrides_a_scalar(
+    config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OVIRT_CCM_INTERVALS__POLL", "10s")
+
+    config = load(config_file, MINIMAL + "intervals: {poll: 1m, resync: 2m}\n")
+
+    assert config.intervals.poll == timedelta(seconds=10)
+    assert config.intervals.resync == timedelta(minutes=2)
+
+
+@pytest.mark.parametrize("variable", list(scalar_paths()))
+def test_each_scalar_has_a_variable_that_is_listened_to(
+    variable: str, config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "=nonsense=;")
+
+    assert any(variable in problem for problem in problems(config_file, MINIMAL))
+
+
+def test_an_unknown_variable_is_an_error_with_a_suggestion(
+    config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OVIRT_CCM_INTERVAL__POLL", "10s")
+
+    (problem,) = problems(config_file, MINIMAL)
+
+    assert problem.endswith("sets no scalar of the file; did you mean OVIRT_CCM_INTERVALS__POLL?")
+
+
+def test_all_errors_are_reported_at_once_with_their_paths(config_file: Path) -> None:
+    found = problems(
+        config_file,
+        """
+engines:
+  - {name: east, url: "http://engine.example.com", usernam: a@b, password_file: /p}
+intervals: {poll: 10}
+registration: {mode: creat}
+limits: {workers: 0}
+extra: 1
+""",
+    )
+
+    assert [line.split(":")[0] for line in found] == [
+        "engines[0].url",
+        "engines[0].username",
+        "engines[0].usernam",
+        "registration.mode",
+        "intervals.poll",
+        "limits.workers",
+        "extra",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("addition", "words"),
+    [
+        ("intervals: {poll: 10}", "10 is not a duration; write a number and a unit: 30s"),
+        ("intervals: {poll: 0s}", "must be longer than 0s"),
+        ("registration: {mode: creat}", "should be 'create' or 'adopt'"),
+        ("registration: {taints: [x]}", "write key=value:Effect"),
+        ("registration: {labels: {a/b/c: d}}", "it is no valid label key"),
+        ("topology: {zone: rack}", "write cluster, data_center, host or tag:<parent tag>"),
+        ("addresses: {exclude: [10.0.0.0/33]}", "write a CIDR"),
+        ("addresses: {exclude: [5]}", "5 is not a network"),
+        ("addresses: {families: []}", "at least 1 item"),
+        ("server: {bind: '1'}", "write address and port"),
+        ("selection: {tag: 'a b'}", "an oVirt tag has letters"),
+        ("selection: {search: 'status=up'}", "'status' is not allowed here"),
+        ("selection: {search: 'sortby name'}", "'sortby' is not allowed here"),
+        ("selection: {search: 'name=a page 2'}", "'page' is not allowed here"),
+        ("selection: {search: '(name=a)'}", "'(' is not allowed here"),
+        ("selection: {search: 'Tag=x'}", "'Tag=' is not allowed here"),
+        ("selecton: {}", "did you mean 'selection'?"),
+        ("selection: {taag: x}", "did you mean 'tag'?"),
+        ("selection: {zzz: x}", "known are: tag, clusters, data_centers, search"),
+        ("selection: {tag: a, tag: b}", "the key 'tag' comes twice"),
+        ("selection: [", "not YAML: line"),
+    ],
+)
+def test_an_error_says_what_would_be_right(addition: str, words: str, config_file: Path) -> None:
+    (problem,) = problems(config_file, MINIMAL + addition + "\n")
+
+    assert words in problem
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("url", "engine.example.com", "write it as https://"),
+        ("url", "https://user:pw@engine.example.com", "must hold no user"),
+        ("url", "http://192.0.2.1/ovirt-engine", "use https"),
+        ("username", "admin", "write user and profile"),
+        ("name", "East", "lower-case letters"),
+    ],
+)
+def test_an_engine_is_checked(key: str, value: str, words: str, config_file: Path) -> None:
+    engine = {"url": "https://e", "username": "a@b", "password_file": "/p", key: value}
+
+    (problem,) = problems(config_file, f"engines: [{engine}]")
+
+    assert words in problem
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "[::1]:1", "localhost"])
+def test_http_is_allowed_on_loopback(host: str) -> None:
+    engine = Engine(
+        url=f"http://{host}/ovirt-engine/api/", username="a@b", password_file=Path("/p")
+    )
+
+    assert engine.url == f"http://{host}/ovirt-engine"
+
+
+@pytest.mark.parametrize("what", ["name", "region", "url"])
+def test_engines_differ(what: str, config_file: Path) -> None:
+    engines = [
+        {"name": n, "region": n, "url": f"https://{n}", "username": "a@b", "password_file": "/p"}
+        for n in ("one", "two")
+    ]
+    engines[1][what] = engines[0][what]
+
+    (problem,) = problems(config_file, f"engines: {engines}")
+
+    assert f"engines: {what}" in problem
+    assert "used twice" in problem
+
+
+def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="No such file or directory; name the file with --config"
+    ):
+        load_config(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("content", [b"- a\n", b"", b"\xff\xfe"])
+def test_a_file_that_is_no_mapping_is_an_error(content: bytes, config_file: Path) -> None:
+    config_file.write_bytes(content)
+
+    with pytest.raises(ConfigError, match=r"must be a mapping|not a UTF-8 text"):
+        load_config(config_file)
+
+
+def test_the_schema_forbids_unknown_keys_and_describes_each() -> None:
+    document = schema()
+
+    assert document["additionalProperties"] is False
+    for section in [document, *document["$defs"].values()]:
+        for name, field in section["properties"].items():
+            assert field.get("description") or "$ref" in field, name

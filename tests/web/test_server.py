@@ -1,0 +1,69 @@
+"""Probes and metrics over HTTP."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import ClientSession
+
+from provider.config import Server
+from provider.errors import ProviderError
+from provider.metrics import Metrics
+from provider.web.health import Check
+from provider.web.server import WebServer
+
+
+@asynccontextmanager
+async def served(
+    *checks: Check, metrics: Metrics | None = None
+) -> AsyncIterator[tuple[ClientSession, WebServer]]:
+    metrics = metrics or Metrics()
+    server = WebServer(
+        Server(bind="127.0.0.1:0"), metrics, checks, lambda: metrics.queue_depth.set(7)
+    )
+    async with server, ClientSession(f"http://127.0.0.1:{server.port}") as client:
+        yield client, server
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/livez"])
+async def test_a_living_process_says_so_though_it_is_not_ready(path: str) -> None:
+    unready = Check("engine east", lambda: "not asked yet")
+    async with served(unready) as (client, _), client.get(path) as reply:
+        assert (reply.status, await reply.text()) == (200, "ok\n")
+
+
+async def test_readiness_says_what_is_missing() -> None:
+    checks = (Check("informer", lambda: None), Check("engine east", lambda: "not asked yet"))
+    async with served(*checks) as (client, _), client.get("/readyz") as reply:
+        assert reply.status == 503
+        assert await reply.text() == "[+]informer ok\n[-]engine east: not asked yet\nnot ready\n"
+
+
+async def test_it_is_ready_when_nothing_is_missing() -> None:
+    ready = Check("informer", lambda: None)
+    async with served(ready) as (client, _), client.get("/readyz") as reply:
+        assert (reply.status, await reply.text()) == (200, "[+]informer ok\nok\n")
+
+
+async def test_metrics_are_refreshed_before_they_are_rendered() -> None:
+    async with served() as (client, _), client.get("/metrics") as reply:
+        text = await reply.text()
+
+    assert reply.content_type == "text/plain"
+    assert "ovirt_ccm_queue_depth 7.0" in text
+    assert "ovirt_ccm_build_info{" in text
+
+
+async def test_other_paths_and_methods_are_refused() -> None:
+    async with served() as (client, _):
+        async with client.get("/") as reply:
+            assert reply.status == 404
+        async with client.post("/metrics") as reply:
+            assert reply.status == 405
+
+
+async def test_a_port_in_use_is_one_clear_error() -> None:
+    async with served() as (_, first):
+        second = WebServer(Server(bind=f"127.0.0.1:{first.port}"), Metrics(), (), lambda: None)
+        with pytest.raises(ProviderError, match=r"cannot serve on 127.*Set server\.bind"):
+            await second.__aenter__()
