@@ -1,0 +1,36 @@
+"""A small Kubernetes API for tests and the demo; it shares no code with the product."""
+
+from .faults import (
+    BadGateway,
+    Conflict,
+    CutFrame,
+    EmptyWatch,
+    ExpiredWatch,
+    Faults,
+    GatewayTimeout,
+    Reset,
+    SilentWatch,
+    Throttle,
+)
+from .kubelet import Kubelet
+from .nodes import Nodes
+from .server import RecordedRequest, SimulatedCluster
+from .status import StatusError
+
+__all__ = [
+    "BadGateway",
+    "Conflict",
+    "CutFrame",
+    "EmptyWatch",
+    "ExpiredWatch",
+    "Faults",
+    "GatewayTimeout",
+    "Kubelet",
+    "Nodes",
+    "RecordedRequest",
+    "Reset",
+    "SilentWatch",
+    "SimulatedCluster",
+    "StatusError",
+    "Throttle",
+]

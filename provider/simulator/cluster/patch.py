@@ -1,0 +1,213 @@
+"""The three kinds of patch that the simulated API server applies. Arguments are never changed."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, cast
+
+from .status import bad_request, unprocessable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .resources import Object
+
+MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+JSON = "application/json-patch+json"
+CONTENT_TYPES = (JSON, MERGE, STRATEGIC)
+
+# Lists that strategic merge joins by a key (k8s.io/api tags patchMergeKey); all others are atomic,
+# among them spec.taints.
+_MERGE_KEYS = {
+    "status.addresses": "type",
+    "status.conditions": "type",
+    "metadata.ownerReferences": "uid",
+}
+_MERGED_SCALARS = ("metadata.finalizers",)
+
+
+def apply_patch(content_type: str, patch: Any, target: Object) -> Object:
+    """The patched object; 400 for a malformed patch, 422 for one that cannot be applied."""
+    if content_type == JSON:
+        if not isinstance(patch, list):
+            message = "error decoding patch: json: cannot unmarshal object into a list"
+            raise bad_request(message)
+        return cast("Object", json_patch(target, patch))
+    if not isinstance(patch, dict):
+        message = "error decoding patch: json: cannot unmarshal into a map"
+        raise bad_request(message)
+    if content_type == MERGE:
+        return cast("Object", merge_patch(target, patch))
+    return _strategic_map(target, patch, "")
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    merged = copy.deepcopy(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value)
+    return merged
+
+
+def _strategic_map(target: Object, patch: Object, path: str) -> Object:
+    directive = patch.get("$patch")
+    plain = {key: value for key, value in patch.items() if not key.startswith("$")}
+    if directive == "replace":
+        return copy.deepcopy(plain)
+    if directive == "delete":
+        return {}
+    merged = copy.deepcopy(target)
+    for key, value in plain.items():
+        inner = f"{path}.{key}" if path else key
+        _strategic_field(merged, key, value, inner)
+    for key, value in patch.items():
+        if key.startswith("$deleteFromPrimitiveList/"):
+            name = key.partition("/")[2]
+            merged[name] = [item for item in merged.get(name, []) if item not in value]
+    return merged
+
+
+def _strategic_field(merged: Object, key: str, value: Any, path: str) -> None:
+    present = merged.get(key)
+    if value is None:
+        merged.pop(key, None)
+    elif isinstance(value, dict):
+        merged[key] = _strategic_map(present or {}, value, path)
+    elif isinstance(value, list) and path in _MERGE_KEYS:
+        merged[key] = _strategic_list(present or [], value, path)
+    elif isinstance(value, list) and path in _MERGED_SCALARS:
+        merged[key] = list(dict.fromkeys([*(present or []), *value]))
+    else:
+        merged[key] = copy.deepcopy(value)
+
+
+def _strategic_list(target: list[Object], patch: list[Object], path: str) -> list[Object]:
+    """The list joined by its key; into an empty list the patch is stored as it stands.
+
+    Two elements of one key meet the same first element: the API server does so too, which is
+    why a repeated strategic patch of two InternalIPs is refused as a duplicate.
+    """
+    key = _MERGE_KEYS[path]
+    elements = [item for item in patch if item != {"$patch": "replace"}]
+    if len(elements) < len(patch) or not target:
+        return [copy.deepcopy(item) for item in elements if "$patch" not in item]
+    merged = copy.deepcopy(target)
+    for item in elements:
+        place = next((n for n, old in enumerate(merged) if old.get(key) == item.get(key)), None)
+        if item.get("$patch") == "delete":
+            merged = [old for old in merged if old.get(key) != item.get(key)]
+        elif place is None:
+            merged.append(copy.deepcopy(item))
+        else:
+            merged[place] = _strategic_map(merged[place], item, path)
+    return merged
+
+
+def json_patch(target: Any, operations: list[Object]) -> Any:
+    """RFC 6902; 422 when a path is missing or a `test` fails, with nothing applied."""
+    document = copy.deepcopy(target)
+    for operation in operations:
+        action = _ACTIONS.get(str(operation.get("op")))
+        if action is None or not isinstance(operation.get("path"), str):
+            message = f"error decoding patch: unexpected operation {operation.get('op')!r}"
+            raise bad_request(message)
+        try:
+            document = action(document, operation)
+        except (KeyError, IndexError, ValueError, TypeError) as error:
+            message = f"an error in our request: {operation['op']} {operation['path']}: {error}"
+            raise unprocessable(message) from error
+    return document
+
+
+def _tokens(path: str) -> list[str]:
+    if path and not path.startswith("/"):
+        message = "a path starts with /"
+        raise ValueError(message)
+    return [part.replace("~1", "/").replace("~0", "~") for part in path.split("/")[1:]]
+
+
+def _resolve(document: Any, tokens: list[str]) -> Any:
+    for token in tokens:
+        document = (
+            document[_index(document, token)] if isinstance(document, list) else document[token]
+        )
+    return document
+
+
+def _index(items: list[Any], token: str) -> int:
+    place = int(token)
+    if not 0 <= place < len(items):
+        message = f"index {token} out of bounds"
+        raise IndexError(message)
+    return place
+
+
+def _add(document: Any, operation: Object) -> Any:
+    return _put(document, _tokens(operation["path"]), copy.deepcopy(operation["value"]))
+
+
+def _put(document: Any, tokens: list[str], value: Any) -> Any:
+    if not tokens:
+        return value
+    parent, last = _resolve(document, tokens[:-1]), tokens[-1]
+    if isinstance(parent, list):
+        place = len(parent) if last == "-" else int(last)
+        if not 0 <= place <= len(parent):
+            message = f"index {last} out of bounds"
+            raise IndexError(message)
+        parent.insert(place, value)
+    else:
+        parent[last] = value
+    return document
+
+
+def _remove(document: Any, operation: Object) -> Any:
+    tokens = _tokens(operation["path"])
+    parent, last = _resolve(document, tokens[:-1]), tokens[-1]
+    del parent[_index(parent, last) if isinstance(parent, list) else last]
+    return document
+
+
+def _replace(document: Any, operation: Object) -> Any:
+    tokens = _tokens(operation["path"])
+    if not tokens:
+        return copy.deepcopy(operation["value"])
+    _resolve(document, tokens)
+    parent, last = _resolve(document, tokens[:-1]), tokens[-1]
+    place = _index(parent, last) if isinstance(parent, list) else last
+    parent[place] = copy.deepcopy(operation["value"])
+    return document
+
+
+def _test(document: Any, operation: Object) -> Any:
+    if _resolve(document, _tokens(operation["path"])) != operation["value"]:
+        message = f"testing value {operation['path']} failed"
+        raise ValueError(message)
+    return document
+
+
+def _copy(document: Any, operation: Object) -> Any:
+    value = copy.deepcopy(_resolve(document, _tokens(operation["from"])))
+    return _put(document, _tokens(operation["path"]), value)
+
+
+def _move(document: Any, operation: Object) -> Any:
+    value = _resolve(document, _tokens(operation["from"]))
+    document = _remove(document, {"path": operation["from"]})
+    return _put(document, _tokens(operation["path"]), value)
+
+
+_ACTIONS: dict[str, Callable[[Any, Object], Any]] = {
+    "add": _add,
+    "remove": _remove,
+    "replace": _replace,
+    "test": _test,
+    "copy": _copy,
+    "move": _move,
+}
