@@ -1,0 +1,111 @@
+"""The real control plane as fixtures: one a test session, new ones for tests that break it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from tests.kube.assets import AssetsError, find
+from tests.kube.control_plane import ControlPlane
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+_numbers = itertools.count(1)
+_PROOF = "real_api_server"
+_not_run = pytest.StashKey[int]()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None]:
+    """Mark what needs the real programs; with KUBE=off leave it out."""
+    for item in items:
+        if "kube_assets" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.kube)
+    yield  # here -m and -k choose
+    real = [item for item in items if item.get_closest_marker("kube")]
+    for item in real:
+        item.user_properties.append((_PROOF, "1"))  # .ci/run counts them in the JUnit report
+    if os.environ.get("KUBE") == "off" and real:
+        items[:] = [item for item in items if item not in real]
+        config.hook.pytest_deselected(items=real)
+        config.stash[_not_run] = len(real)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say last what KUBE=off has left out."""
+    count = config.stash.get(_not_run, 0)
+    if count:
+        terminalreporter.section("NOT RUN", yellow=True)
+        terminalreporter.line(
+            f"KUBE=off: {count} tests against a real Kubernetes API server were not run; "
+            "`make test` runs them."
+        )
+
+
+@pytest.fixture(scope="session")
+def kube_assets() -> Path:
+    """The folder of etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kubectl."""
+    try:
+        return find()
+    except AssetsError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def control_plane(kube_assets: Path) -> Iterator[ControlPlane]:
+    """The session's control plane, with kube-controller-manager. Tests leave it as it was."""
+    with ControlPlane(kube_assets, kcm=True) as cluster:
+        yield cluster
+
+
+class NewControlPlane(Protocol):
+    """Starts a control plane that the test may break; it ends with the test."""
+
+    def __call__(
+        self,
+        *,
+        kcm: bool = False,
+        scheduler: bool = False,
+        flags: dict[str, dict[str, str]] | None = None,
+    ) -> ControlPlane: ...
+
+
+@pytest.fixture
+def new_control_plane(kube_assets: Path) -> Iterator[NewControlPlane]:
+    """A function that starts a control plane for this test alone (3-4 s)."""
+    with contextlib.ExitStack() as running:
+
+        def start(
+            *,
+            kcm: bool = False,
+            scheduler: bool = False,
+            flags: dict[str, dict[str, str]] | None = None,
+        ) -> ControlPlane:
+            cluster = ControlPlane(kube_assets, kcm=kcm, scheduler=scheduler, flags=flags)
+            return running.enter_context(cluster)
+
+        yield start
+
+
+@pytest.fixture
+def node_prefix(control_plane: ControlPlane) -> Iterator[str]:
+    """The start of every node name of this test; its nodes and their events end with it."""
+    prefix = f"t{next(_numbers)}-"
+    yield prefix
+    control_plane.ensure_healthy()
+    for kind in ("nodes", "events"):
+        names = control_plane.kubectl("get", kind, "--output=name").split()
+        ours = [name for name in names if name.partition("/")[2].startswith(prefix)]
+        if ours:
+            control_plane.kubectl("delete", "--wait=false", *ours)
