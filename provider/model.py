@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PREFIX = "ccm.ovirt.org/"
 ANNOTATION_ENGINE = f"{PREFIX}engine"
 ANNOTATION_REGISTERED = f"{PREFIX}registered"
+ANNOTATION_HOLD = f"{PREFIX}hold"
 LABEL_HOST = f"{PREFIX}host"
 LABEL_CLUSTER = f"{PREFIX}cluster"
 LABEL_DATA_CENTER = f"{PREFIX}data-center"
@@ -245,59 +246,6 @@ class Node:
         return ANNOTATION_ENGINE in self.annotations
 
 
-# ---- which instance is this node? --------------------------------------------------------------
-
-
-class Rule(StrEnum):
-    """The rules that match a node with an instance, strongest first."""
-
-    PROVIDER_ID = "providerID"
-    SYSTEM_UUID = "systemUUID"
-    SYSTEM_UUID_SWAPPED = "systemUUID with its bytes swapped"
-    NAME = "name"
-    FQDN = "FQDN"
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The node is this instance, by this rule."""
-
-    instance: Instance
-    rule: Rule
-
-
-@dataclass(frozen=True, slots=True)
-class Absent:
-    """No selected instance matches; `instance_id` is the id that the node claims, if any."""
-
-    instance_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Ambiguous:
-    """Two instances could be the node, or two rules disagree: nothing may be done to it."""
-
-    reason: str
-    candidates: tuple[Instance, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Foreign:
-    """The node belongs to another cloud provider: nothing may be done to it."""
-
-    provider_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """Which instance it is cannot be said now: nothing may be done to it."""
-
-    reason: str
-
-
-Match = Found | Absent | Ambiguous | Foreign | Unknown
-
-
 # ---- what is to be written ---------------------------------------------------------------------
 
 
@@ -337,8 +285,8 @@ class InstanceMetadata:
     """What a node of this instance shall look like (InstanceMetadata of k8s.io/cloud-provider).
 
     `labels` are all that the program keeps true on the node: the pairs of type, zone and region
-    and its own. `notices` say what had to be changed on the way, such as a name that is no label
-    value.
+    and its own. `label_notices` say, by label, what had to be changed to make a value of a name;
+    `notices` what could not be found out.
     """
 
     provider_id: str
@@ -350,6 +298,7 @@ class InstanceMetadata:
     freshness: Freshness
     labels: Mapping[str, str]
     is_migrating: bool = False
+    label_notices: Mapping[str, Notice] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
 
 
@@ -379,16 +328,8 @@ class NodePatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The outcome of planning one node: at most one patch, and what to say."""
-
-    patch: NodePatch | None = None
-    notices: tuple[Notice, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class NewNode:
-    """A Node to register for an instance whose kubelet has not come."""
+    """A Node to register for an instance whose kubelet has not come, and what to say on it."""
 
     name: str
     provider_id: str
@@ -396,3 +337,4 @@ class NewNode:
     annotations: Mapping[str, str]
     taints: tuple[Taint, ...]
     addresses: tuple[NodeAddress, ...]
+    notices: tuple[Notice, ...] = ()

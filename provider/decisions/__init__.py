@@ -1,0 +1,1 @@
+"""All decisions of the program, as pure functions: no I/O, no clock, no logging, no asyncio."""

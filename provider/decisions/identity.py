@@ -1,0 +1,286 @@
+"""Which instance is this node? Provider ids, node names, and the match of the two sides.
+
+A match ends in `spec.providerID`, which can never be changed. So what is in doubt is said and left
+alone: two instances that fit are `Ambiguous`, and what could not be asked is `Unknown`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import chain
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from provider.model import ANNOTATION_ENGINE, Instance, Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from provider.model import Node, Snapshot
+
+Candidate = Instance | Unreadable
+
+# ---- ids and names ---------------------------------------------------------------------------
+
+_UUID_TEXT = "[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}"
+_UUID = re.compile(_UUID_TEXT, re.ASCII | re.IGNORECASE)
+# In this order: cluster-api-provider-ovirt and OKD, the in-tree provider, the provider of
+# ovirt-openshift-extensions, and the first cluster-api provider, which wrote the bare id.
+_PROVIDER_ID = re.compile(
+    rf"(?:ovirt://|ovirt:///|ovirt-cloud-provider://|)(?P<id>{_UUID_TEXT})",
+    re.ASCII | re.IGNORECASE,
+)
+_DNS_LABEL = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_DNS_SUBDOMAIN = re.compile(rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*")
+_DNS_LENGTH = 253
+
+
+def provider_id(instance_id: str) -> str:
+    """The provider id that is written: `ovirt://` and the VM's UUID in lower case."""
+    return f"ovirt://{instance_id.lower()}"
+
+
+def parse_provider_id(text: str) -> str | None:
+    """The instance id that a provider id of any oVirt provider names; None when it is foreign."""
+    match = _PROVIDER_ID.fullmatch(text)
+    return str(UUID(match["id"])) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeName:
+    """The name of an instance's node; None when nothing of the VM's name can be used."""
+
+    name: str | None
+    is_sanitised: bool
+
+
+def node_name(instance: Candidate) -> NodeName:
+    """The name that registration gives: the VM's when it is a DNS-1123 subdomain, else near it."""
+    given = instance.name or ""
+    if _is_subdomain(given):
+        return NodeName(given, is_sanitised=False)
+    letters = "".join(c for c in unicodedata.normalize("NFKD", given) if not _is_accent(c))
+    labels = (re.sub("[^a-z0-9]", "-", label).strip("-") for label in letters.lower().split("."))
+    name = ".".join(label for label in labels if label)
+    return NodeName(name or None, is_sanitised=True)
+
+
+def plausible_fqdn(fqdn: str | None) -> str | None:
+    """The FQDN in lower case; None for what guests report when they have none.
+
+    Short names, `localhost.localdomain` and addresses are seen on real engines.
+    """
+    name = (fqdn or "").lower().removesuffix(".")
+    first, _, rest = name.partition(".")
+    if not rest or first.startswith("localhost") or rest.rpartition(".")[2].isdigit():
+        return None
+    return name if _is_subdomain(name) else None
+
+
+def _is_subdomain(name: str) -> bool:
+    return len(name) <= _DNS_LENGTH and _DNS_SUBDOMAIN.fullmatch(name) is not None
+
+
+def _is_accent(character: str) -> bool:
+    return unicodedata.combining(character) != 0
+
+
+# ---- the answer ------------------------------------------------------------------------------
+
+
+class Rule(StrEnum):
+    """The rules that match a node with an instance, strongest first."""
+
+    PROVIDER_ID = "providerID"
+    SYSTEM_UUID = "systemUUID"
+    SYSTEM_UUID_SWAPPED = "systemUUID with its bytes swapped"
+    NAME = "name"
+    FQDN = "FQDN"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The node is this instance, by this rule."""
+
+    instance: Instance
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """No selected instance matches; `instance_id` is the one that its provider id names."""
+
+    instance_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguous:
+    """Two instances could be the node, or two rules disagree: nothing may be done to it."""
+
+    reason: str
+    candidates: tuple[Instance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """The node belongs to another cloud provider: nothing may be done to it."""
+
+    provider_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Which instance it is cannot be said now: nothing may be done to it."""
+
+    reason: str
+
+
+Match = Found | Absent | Ambiguous | Foreign | Unknown
+
+
+# ---- the directory ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """All that the engines have told, indexed; built anew with each published snapshot.
+
+    `snapshots` are by the engine's configured name. `silent` are the configured engines that have
+    not answered yet. `engine_ids` are all ids and names that a node may have recorded for an
+    engine that has. The indexes lead to readable and unreadable instances of all engines;
+    `by_fqdn` is empty unless that rule is switched on.
+    """
+
+    snapshots: Mapping[str, Snapshot]
+    silent: tuple[str, ...]
+    engine_ids: frozenset[str]
+    by_id: Mapping[str, tuple[Candidate, ...]]
+    by_name: Mapping[str, tuple[Candidate, ...]]
+    by_fqdn: Mapping[str, tuple[Candidate, ...]]
+
+
+def directory(
+    snapshots: Iterable[Snapshot], engines: Iterable[str], *, match_fqdn: bool
+) -> Directory:
+    """The directory of the last `snapshots`, one an engine, of the configured `engines`."""
+    by_engine = {snapshot.engine: snapshot for snapshot in snapshots}
+    by_id: defaultdict[str, list[Candidate]] = defaultdict(list)
+    by_name: defaultdict[str, list[Candidate]] = defaultdict(list)
+    by_fqdn: defaultdict[str, list[Candidate]] = defaultdict(list)
+    for candidate in chain.from_iterable(map(_members, by_engine.values())):
+        by_id[candidate.id].append(candidate)
+        if name := node_name(candidate).name:
+            by_name[name].append(candidate)
+        if match_fqdn and (fqdn := _fqdn(candidate)):
+            by_fqdn[fqdn].append(candidate)
+    return Directory(
+        snapshots=by_engine,
+        silent=tuple(name for name in engines if name not in by_engine),
+        engine_ids=frozenset(chain.from_iterable((s, by_engine[s].engine_id) for s in by_engine)),
+        by_id=_frozen(by_id),
+        by_name=_frozen(by_name),
+        by_fqdn=_frozen(by_fqdn),
+    )
+
+
+def _members(snapshot: Snapshot) -> Iterable[Candidate]:
+    return chain(snapshot.instances.values(), snapshot.unreadable.values())
+
+
+def _fqdn(candidate: Candidate) -> str | None:
+    return plausible_fqdn(candidate.fqdn) if isinstance(candidate, Instance) else None
+
+
+def _frozen(index: Mapping[str, list[Candidate]]) -> Mapping[str, tuple[Candidate, ...]]:
+    return {key: tuple(candidates) for key, candidates in index.items()}
+
+
+# ---- the match -------------------------------------------------------------------------------
+
+Fitting = tuple[Rule, tuple[Candidate, ...]]
+
+# A name can be found a second time in an engine that has not answered yet; an id cannot.
+_WEAK = frozenset({Rule.NAME, Rule.FQDN})
+
+
+def find_instance(node: Node, directory: Directory) -> Match:
+    """The instance that `node` is, or why that cannot be said.
+
+    The first rule that any instance fits decides: provider id, system UUID (the engine writes the
+    VM's id into SMBIOS), name, FQDN. It must fit one instance only, and no weaker rule may point
+    elsewhere. The node's recorded engine must be the instance's. Nothing is absent, and no name is
+    certain, while an engine has not answered or an instance could not be read.
+    """
+    claimed = parse_provider_id(node.provider_id)
+    if node.provider_id and not claimed:
+        return Foreign(node.provider_id)
+    recorded = node.annotations.get(ANNOTATION_ENGINE)
+    if recorded is not None and recorded not in directory.engine_ids:
+        return Unknown(f"its engine {recorded} is not configured or has not answered yet")
+    fitting = _fitting(node, claimed, directory)
+    is_claim_met = not claimed or claimed in directory.by_id
+    if directory.silent and not (fitting and is_claim_met and fitting[0][0] not in _WEAK):
+        return Unknown(f"engine {', '.join(directory.silent)} has not answered yet")
+    if not fitting:
+        return Absent(claimed)
+    if not is_claim_met:
+        return _ambiguous(f"its providerID names {claimed}, which is not selected", fitting[:1])
+    return _judge(fitting, recorded)
+
+
+def _fitting(node: Node, claimed: str | None, directory: Directory) -> tuple[Fitting, ...]:
+    """The rules that any instance fits, strongest first, with those that do."""
+    rules = (
+        (Rule.PROVIDER_ID, directory.by_id.get(claimed or "", ())),
+        _by_system_uuid(node.system_uuid, directory),
+        (Rule.NAME, directory.by_name.get(node.name, ())),
+        (Rule.FQDN, directory.by_fqdn.get(node.name, ())),
+    )
+    return tuple((rule, candidates) for rule, candidates in rules if candidates)
+
+
+def _by_system_uuid(text: str, directory: Directory) -> Fitting:
+    """What the system UUID fits; with its bytes swapped only when it does not fit as it is.
+
+    Firmware before SMBIOS 2.6 stores the first three groups in the other byte order.
+    """
+    if not _UUID.fullmatch(text):
+        return Rule.SYSTEM_UUID, ()
+    uuid = UUID(text)
+    if straight := directory.by_id.get(str(uuid)):
+        return Rule.SYSTEM_UUID, straight
+    swapped = str(UUID(bytes=uuid.bytes_le))
+    return Rule.SYSTEM_UUID_SWAPPED, directory.by_id.get(swapped, ())
+
+
+def _judge(fitting: tuple[Fitting, ...], recorded: str | None) -> Match:
+    (rule, candidates), *weaker = fitting
+    chosen = candidates[0]
+    if len(candidates) > 1:
+        return _ambiguous("more than one instance fits", fitting[:1])
+    for other in weaker:
+        if chosen not in other[1]:
+            return _ambiguous("two rules disagree", (fitting[0], other))
+    if isinstance(chosen, Unreadable):
+        return Unknown(f"its instance {chosen.id} cannot be understood: {chosen.reason}")
+    if recorded not in (None, chosen.engine_id, chosen.engine):
+        return Unknown(f"its engine was {recorded}, and {_words(chosen)} fits now")
+    return Found(chosen, rule)
+
+
+def _ambiguous(reason: str, fitting: tuple[Fitting, ...]) -> Ambiguous:
+    told = "; ".join(
+        f"its {rule} fits {' and '.join(map(_words, candidates))}" for rule, candidates in fitting
+    )
+    instances = (c for _, candidates in fitting for c in candidates if isinstance(c, Instance))
+    return Ambiguous(f"{reason}: {told}", tuple(instances))
+
+
+def _words(candidate: Candidate) -> str:
+    if isinstance(candidate, Unreadable):
+        return f"{candidate.name or 'a VM'} ({candidate.id}, unreadable)"
+    return f"{candidate.name} ({candidate.id}, engine {candidate.engine})"
