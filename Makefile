@@ -1,0 +1,55 @@
+# Every target installs what it needs; `make` alone lists them.
+#   ARGS="..."  goes to pytest (test, check), ovirt-ccm (demo) or the benchmarks (bench)
+#   KUBE=off    leaves out the tests against a real Kubernetes API server
+#   PYTHON=...  another interpreter than python3 for .venv
+
+BIN := .venv/bin
+PYTHON ?= python3
+export KUBE PYTHON
+
+# Tests without the real API server need no programs of it.
+ASSETS := $(if $(filter off,$(KUBE)),,kube-assets)
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header
+
+.PHONY: help install demo test check kube-assets bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+install: .venv/.installed ## make .venv, with ovirt-ccm and all tools in it
+
+.venv/.installed: requirements.lock requirements-dev.lock pyproject.toml .ci/install
+	@.ci/install
+
+demo: install ## simulated engine and cluster, the real controller; Ctrl-C ends it
+	@$(BIN)/ovirt-ccm demo $(ARGS)
+
+test: install $(ASSETS) ## run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: install ## everything that a change must pass, quickest first
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	@$(MAKE) --no-print-directory test ARGS="--cov --cov-report= $(ARGS)"
+	$(BIN)/coverage report --fail-under=95
+	$(BIN)/coverage report --include='provider/decisions/*' --fail-under=100
+
+kube-assets: install ## build etcd, the Kubernetes control plane and kubectl, once a machine
+	@$(BIN)/python -m tests.kube.assets
+
+bench: install kube-assets ## run the benchmarks
+	@for file in benchmarks/[a-z]*.py; do $(BIN)/python "$$file" $(ARGS) || exit; done
+
+lock: install ## lock the requirements again; UPGRADE=--upgrade takes newer versions
+	$(LOCK) $(UPGRADE) --output-file requirements.lock pyproject.toml
+	$(LOCK) $(UPGRADE) --output-file requirements-dev.lock -c requirements.lock --group dev pyproject.toml
+	$(LOCK) $(UPGRADE) --output-file tests/kube/lab/go.lock tests/kube/lab/go.in
+
+clean: ## remove .venv and all that was made in this folder; the built Kubernetes stays in the cache
+	rm -rf .venv build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
+		.pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
