@@ -14,6 +14,7 @@ done or asked, never that a thing does not exist.
     │   ├── SelectionInvalid        it refuses the search, or the tag does not exist
     │   └── ListingImplausible      a listing that must not be taken for the truth
     └── KubeError                   the API server could not be asked or did not do it
+        ├── AccessInvalid           nothing usable says where it is or who we are
         ├── ApiUnavailable          no usable answer to a read, or none was sent
         ├── OutcomeUnknown          a write that may or may not have been done: read again
         ├── Conflict                409: a newer object is on its way
@@ -86,6 +87,10 @@ class ListingImplausible(EngineError):
 
 class KubeError(ProviderError):
     """The API server could not be asked, or refuses."""
+
+
+class AccessInvalid(KubeError):
+    """The kubeconfig or the pod's service account cannot be used."""
 
 
 class ApiUnavailable(KubeError):

@@ -110,6 +110,11 @@ class Metrics:
         self.events = self._counter(
             "events_total", "Events sent on nodes, by reason.", "type", "reason"
         )
+        self.events_dropped = self._counter(
+            "events_dropped_total",
+            "Events that were never sent, by cause: queue_full, refused, unavailable.",
+            "cause",
+        )
 
     def _api_series(self) -> None:
         self.api_requests = self._counter(

@@ -1,0 +1,256 @@
+"""All Nodes in memory, kept true by list and watch, and the names that changed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import aclosing
+from datetime import timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NoReturn
+
+import structlog
+
+from provider.errors import ApiUnavailable, Gone, KubeError, TooManyRequests
+
+from .codec import Undecodable, WatchEvent, decode_event, decode_node, decode_version
+from .replies import decode_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from provider.metrics import Metrics
+    from provider.model import Node
+
+    from .api import KubeApi
+    from .codec import NodePage
+
+_PAGE = 500
+# The API server sends a bookmark about every minute (cacher: bookmarkFrequency), so a watch that
+# is silent for longer hangs: a half-open connection gives no error for hours.
+_IDLE = timedelta(seconds=75)
+# client-go: 5 to 10 minutes at random, so that watches do not all end at once.
+_LIFETIME = (300.0, 600.0)
+# client-go's reflector: 0.8 s, doubled up to 30 s.
+_FIRST_DELAY = 0.8
+_LAST_DELAY = 30.0
+# Two watches never start within this time: a server may close each at once with status 200.
+_FLOOR = 1.0
+# A watch that lasted this long worked, even when nothing happened: no reason for a long pause.
+_LONG = 5.0
+# A burst of events must not keep the loop from everything else.
+_BREATH = 50
+
+_log = structlog.get_logger(__name__)
+
+
+class NodeInformer:
+    """The Nodes of one API server; `run` keeps them true."""
+
+    def __init__(self, api: KubeApi, metrics: Metrics) -> None:
+        self._api = api
+        self._metrics = metrics
+        self._nodes: dict[str, Node] = {}
+        self.nodes: Mapping[str, Node] = MappingProxyType(self._nodes)
+        """All Nodes by name, a view that follows every change."""
+        self._observed: dict[str, Node] = {}  # put in by writers since the last listing began
+        self._position = ""  # resourceVersion up to which the store is true; "" is none
+        self._synced = asyncio.Event()
+        self._subscribers: list[Callable[[str], None]] = []
+        self._failures = 0
+        self._trouble: str | None = None
+        self.last_contact: float | None = None
+        """When the API server was heard last, in the loop's seconds; None before that."""
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether all Nodes have been listed once."""
+        return self._synced.is_set()
+
+    async def wait_synced(self) -> None:
+        """Return when all Nodes have been listed once."""
+        await self._synced.wait()
+
+    def subscribe(self, callback: Callable[[str], None]) -> None:
+        """Have `callback` called with the name of each Node that comes, changes or goes."""
+        self._subscribers.append(callback)
+
+    def observe(self, node: Node) -> None:
+        """Take in the Node that a write returned, so that the next look does not see an old one.
+
+        Nothing happens when the watch has passed that version: what it said counts, also that
+        the Node is gone.
+        """
+        known = self._nodes.get(node.name)
+        newest = max(_number(self._position), _number(known.resource_version) if known else 0)
+        if _number(node.resource_version) > newest:
+            self._observed[node.name] = node
+            self._nodes[node.name] = node
+            self._tell(node.name)
+
+    async def run(self) -> NoReturn:
+        """List and watch until cancelled; survives whatever the API server or the network does."""
+        while True:
+            started = asyncio.get_running_loop().time()
+            retry_after = 0.0
+            try:
+                if not self._position:
+                    await self._list()
+                await self._watch()
+                self._ended("closed")
+            except Gone:
+                self._position = ""
+                self._ended("expired")
+            except TimeoutError as error:
+                self._lost("idle", str(error))
+            except TooManyRequests as error:
+                retry_after = error.retry_after
+                self._lost("error", str(error))
+            except (KubeError, Undecodable) as error:
+                self._lost("error", str(error))
+            lived = asyncio.get_running_loop().time() - started
+            await asyncio.sleep(max(self._back_off(lived), _FLOOR - lived, retry_after))
+
+    # ---- listing ---------------------------------------------------------------------------
+
+    async def _list(self) -> None:
+        self._observed.clear()
+        try:
+            listed, version = await self._pages(_PAGE)
+        except Gone:
+            # The pages expired while they were read: history is short, so read it at one go.
+            listed, version = await self._pages(0)
+        self._replace(listed, version)
+        self._synced.set()
+
+    async def _pages(self, limit: int) -> tuple[dict[str, Node], str]:
+        listed: dict[str, Node] = {}
+        continue_ = ""
+        while True:
+            page = await self._api.nodes_page(limit, continue_)
+            self._heard()
+            self._report_unreadable(page)
+            listed.update({node.name: node for node in page.nodes})
+            continue_ = page.continue_
+            if not continue_:
+                return listed, page.resource_version
+            await asyncio.sleep(0)
+
+    def _replace(self, listed: dict[str, Node], version: str) -> None:
+        """Make the listing the truth and report every difference, deletions included.
+
+        What writers observed after the listing's version stays: the watch goes on from there.
+        """
+        listed |= {
+            name: node
+            for name, node in self._observed.items()
+            if _number(node.resource_version) > _number(version)
+        }
+        before = dict(self._nodes)
+        self._nodes.clear()
+        self._nodes.update(listed)
+        self._position = version
+        for name in before.keys() | listed.keys():
+            if not _is_same(before.get(name), listed.get(name)):
+                self._tell(name)
+
+    def _report_unreadable(self, page: NodePage) -> None:
+        for why in page.unreadable:
+            _log.warning("A Node cannot be read and is left out.", why=why)
+
+    # ---- watching --------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Apply events until the stream ends."""
+        lifetime = timedelta(seconds=random.uniform(*_LIFETIME))  # noqa: S311 - no secret
+        lines = self._api.watch_nodes(self._position, lifetime, _IDLE)
+        count = 0
+        async with aclosing(lines):
+            async for line in lines:
+                self._heard()
+                self._position = self._apply(line)
+                self._recovered()
+                count += 1
+                if count % _BREATH == 0:
+                    await asyncio.sleep(0)
+
+    def _apply(self, line: bytes) -> str:
+        """Take in one event; the resourceVersion up to which the store is true then."""
+        try:
+            event = decode_event(line)
+        except Undecodable:
+            self._position = ""  # what it said is lost
+            raise
+        if event.type == "ERROR":
+            self._raise(event)
+        if event.type == "BOOKMARK":
+            return decode_version(event.raw) or self._position
+        try:
+            node = decode_node(event.raw)
+        except Undecodable as error:
+            _log.warning("A Node cannot be read; its change is left out.", why=str(error))
+            return decode_version(event.raw) or self._position
+        self._apply_node(event.type, node)
+        return node.resource_version
+
+    def _apply_node(self, change: str, node: Node) -> None:
+        known = self._nodes.get(node.name)
+        if known and _number(known.resource_version) > _number(node.resource_version):
+            return  # a writer has put in what comes later
+        if change == "DELETED":
+            self._nodes.pop(node.name, None)
+        else:
+            self._nodes[node.name] = node
+        if not _is_same(known, self._nodes.get(node.name)):
+            self._tell(node.name)
+
+    def _raise(self, event: WatchEvent) -> NoReturn:
+        """An ERROR ends the watch; only a new listing is sure to know the truth after it."""
+        self._position = ""
+        status = decode_status(event.raw)
+        if status and status.code == 410:
+            raise Gone(f"watch nodes: {status.message}")
+        raise ApiUnavailable(f"watch nodes: {status.message if status else event.raw[:200]!r}")
+
+    # ---- telling ---------------------------------------------------------------------------
+
+    def _tell(self, name: str) -> None:
+        for callback in self._subscribers:
+            callback(name)
+
+    def _heard(self) -> None:
+        self.last_contact = asyncio.get_running_loop().time()
+
+    def _ended(self, reason: str) -> None:
+        self._metrics.informer_restarts.labels(reason).inc()
+        self._failures += 1
+
+    def _lost(self, reason: str, why: str) -> None:
+        self._ended(reason)
+        if self._trouble is None:
+            _log.warning("The watch on Nodes is broken; trying again.", reason=reason, why=why)
+        self._trouble = why
+
+    def _recovered(self) -> None:
+        self._failures = 0
+        if self._trouble is not None:
+            _log.info("The watch on Nodes works again.", trouble=self._trouble)
+            self._trouble = None
+
+    def _back_off(self, lived: float) -> float:
+        """Seconds to wait, with jitter, after a try that lasted `lived` seconds."""
+        if lived >= _LONG:
+            self._failures = 1
+        doubled: float = _FIRST_DELAY * 2 ** min(max(self._failures - 1, 0), 10)
+        return min(doubled, _LAST_DELAY) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+def _number(version: str) -> int:
+    """A resourceVersion as the number that it is (KEP-5504); 0 when it is none."""
+    return int(version) if version.isdecimal() else 0
+
+
+def _is_same(before: Node | None, after: Node | None) -> bool:
+    if before is None or after is None:
+        return before is after
+    return before.uid == after.uid and before.resource_version == after.resource_version

@@ -1,0 +1,199 @@
+"""Requests to the API server: one session, credentials, time-outs, errors, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Self
+
+import aiohttp
+import msgspec
+
+from provider.errors import AccessInvalid, ApiUnavailable, KubeError, OutcomeUnknown
+
+from .replies import Reply, error_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from datetime import timedelta
+    from types import TracebackType
+
+    from provider.metrics import Metrics
+
+    from .access import Access
+
+_USER_AGENT = f"ovirt-ccm/{version('cloud-provider-ovirt')}"
+_METHODS = {"get": "GET", "list": "GET", "watch": "GET", "create": "POST", "patch": "PATCH"}
+_METHODS |= {"review": "POST", "delete": "DELETE"}
+_WRITES = frozenset({"create", "patch", "delete"})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request: the verb and resource as RBAC names them, and what goes on the wire.
+
+    `review` is the verb of questions that are asked with POST and change nothing.
+    """
+
+    verb: str
+    resource: str
+    path: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    content_type: str = "application/json"
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.path.rpartition('/v1/')[2] or self.path}"
+
+
+class Transport:
+    """An open session with one API server; an async context manager."""
+
+    def __init__(self, access: Access, timeout: timedelta, metrics: Metrics) -> None:
+        self._access = access
+        self._metrics = metrics
+        self._seconds = timeout.total_seconds()
+        self._session: aiohttp.ClientSession
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            headers={"User-Agent": _USER_AGENT, "Accept": "application/json"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._session.close()
+
+    async def send(self, request: Request) -> bytes:
+        """The body of the answer, which says that it was done; KubeError else."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            reply = await self._exchange(request)
+        except KubeError:
+            self._count(request, "error")
+            raise
+        self._count(request, str(reply.code))
+        self._metrics.api_request_duration.labels(request.verb, request.resource).observe(
+            loop.time() - started
+        )
+        if error := error_of(reply):
+            raise error
+        return reply.body
+
+    @asynccontextmanager
+    async def stream(
+        self, request: Request, idle: timedelta
+    ) -> AsyncIterator[aiohttp.StreamReader]:
+        """The open body of the answer; KubeError when there is none.
+
+        While it is read, TimeoutError after `idle` without a byte, else ApiUnavailable.
+        """
+        timeout = aiohttp.ClientTimeout(sock_connect=self._seconds, sock_read=idle.total_seconds())
+        try:
+            async with await self._open(request, timeout) as response:
+                reply = await self._head(request, response)
+                self._count(request, str(reply.code))
+                if error := error_of(reply):
+                    raise error
+                yield response.content
+        except aiohttp.SocketTimeoutError as error:
+            raise TimeoutError(f"{request}: nothing came for {idle}") from error
+        except aiohttp.ClientError as error:
+            self._count(request, "error")
+            raise _unsent_or_lost(request, error) from error
+
+    async def _exchange(self, request: Request) -> Reply:
+        timeout = aiohttp.ClientTimeout(total=self._seconds, sock_connect=self._seconds / 2)
+        try:
+            async with await self._open(request, timeout) as response:
+                return _reply(request, response, await response.read())
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _unsent_or_lost(request, error) from error
+
+    async def _open(
+        self, request: Request, limits: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        """The answer; after a 401 the one to the same request with credentials read anew."""
+        credentials = await self._credentials(request)
+        response = await self._request(request, limits, credentials)
+        if response.status != 401:
+            return response
+        response.close()
+        await self._renew(request, credentials)
+        return await self._request(request, limits, await self._credentials(request))
+
+    async def _request(
+        self, request: Request, limits: aiohttp.ClientTimeout, headers: dict[str, str]
+    ) -> aiohttp.ClientResponse:
+        data = None
+        if request.body is not None:
+            data = msgspec.json.encode(request.body)
+            headers = headers | {"Content-Type": request.content_type}
+        return await self._session.request(
+            _METHODS[request.verb],
+            self._access.url + request.path,
+            params=request.params,
+            data=data,
+            headers=headers,
+            timeout=limits,
+            ssl=self._access.ssl,
+            server_hostname=self._access.server_name,
+            proxy=self._access.proxy,
+            allow_redirects=False,
+        )
+
+    async def _head(self, request: Request, response: aiohttp.ClientResponse) -> Reply:
+        """The reply of a stream: its body is read only when it is an error."""
+        reply = _reply(request, response, b"")
+        if error_of(reply) is None:
+            return reply
+        async with asyncio.timeout(self._seconds):
+            return _reply(request, response, await response.read())
+
+    async def _credentials(self, request: Request) -> dict[str, str]:
+        try:
+            return await self._access.headers()
+        except AccessInvalid as error:
+            message = f"{request}: not sent: {error.message}"
+            raise ApiUnavailable(message, remedy=error.remedy) from error
+
+    async def _renew(self, request: Request, refused: dict[str, str]) -> None:
+        try:
+            await self._access.renew(refused)
+        except AccessInvalid as error:
+            message = f"{request}: refused, and {error.message}"
+            raise ApiUnavailable(message, remedy=error.remedy) from error
+
+    def _count(self, request: Request, code: str) -> None:
+        self._metrics.api_requests.labels(request.verb, request.resource, code).inc()
+
+
+def _reply(request: Request, response: aiohttp.ClientResponse, body: bytes) -> Reply:
+    is_write = request.verb in _WRITES
+    return Reply(str(request), is_write, response.status, response.headers, body)
+
+
+def _unsent_or_lost(request: Request, error: Exception) -> KubeError:
+    """What a broken connection means: a write that may have arrived is of unknown outcome."""
+    message = f"{request}: {str(error) or 'no answer in time'}"
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            remedy = "Check the CA of the kubeconfig against the API server's certificate."
+            return ApiUnavailable(message, remedy=remedy)
+        case (
+            aiohttp.ClientConnectorError()
+            | aiohttp.ConnectionTimeoutError()
+            | aiohttp.ClientHttpProxyError()
+            | aiohttp.InvalidURL()
+        ):
+            return ApiUnavailable(message)
+    return OutcomeUnknown(message) if request.verb in _WRITES else ApiUnavailable(message)
