@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from aiohttp import web
@@ -11,6 +11,7 @@ from aiohttp import web
 from . import listing, patch, status, watch
 from .discovery import discover
 from .faults import WatchEffect
+from .registry import WriteOptions
 from .resources import Object, Resource, find_resource, to_wire
 from .selectors import Selector, field_selector, label_selector
 from .table import build_table
@@ -115,7 +116,7 @@ class Api:
         if not target.name:
             verb = {"get": "list", "delete": "deletecollection", "create": "create"}.get(verb, "")
         if verb not in target.resource.verbs or (verb == "create" and target.name):
-            raise status.method_not_allowed(target.resource.subject(target.name))
+            raise status.method_not_allowed()
         return await self._verbs[verb](request, target)
 
     async def _get(self, request: web.Request, target: Target) -> web.StreamResponse:
@@ -128,15 +129,11 @@ class Api:
         page = listing.read_page(
             store, store[resource.storage], _selector(request, target), request.query
         )
-        items = [to_wire(resource, item) for item in page.objects]
         if _wants_table(request):
             include = request.query.get("includeObject", "Metadata")
+            items = [to_wire(resource, item) for item in page.objects]
             return _json(build_table(resource, items, page.metadata, include=include))
-        # A real list leaves the type out of its items: it is said once, by the list.
-        typed = ("kind", "apiVersion")
-        bare = [{key: item[key] for key in item if key not in typed} for item in items]
-        body = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version}
-        return _json(body | {"metadata": page.metadata, "items": bare})
+        return _json(_list_of(resource, page.objects, page.metadata))
 
     async def _watch(
         self, request: web.Request, target: Target, effect: WatchEffect | None
@@ -159,20 +156,17 @@ class Api:
     async def _create(self, request: web.Request, target: Target) -> web.StreamResponse:
         manifest = await _read_object(request, target.resource)
         created = self._registry.create(
-            target.resource, target.namespace, manifest, is_dry_run=_is_dry_run(request)
+            target.resource, target.namespace, manifest, _options(request, target)
         )
         return _answer(request, target.resource, created, code=201)
 
     async def _update(self, request: web.Request, target: Target) -> web.StreamResponse:
         manifest = await _read_object(request, target.resource)
+        is_new = self._registry.store[target.resource.storage].get(target.key) is None
         updated = self._registry.replace(
-            target.resource,
-            target.key,
-            manifest,
-            subresource=target.subresource,
-            is_dry_run=_is_dry_run(request),
+            target.resource, target.key, manifest, _options(request, target)
         )
-        return _answer(request, target.resource, updated)
+        return _answer(request, target.resource, updated, code=201 if is_new else 200)
 
     async def _patch(self, request: web.Request, target: Target) -> web.StreamResponse:
         content_type = request.content_type
@@ -183,30 +177,42 @@ class Api:
             target.resource,
             target.key,
             lambda old: patch.apply_patch(content_type, body, old),
-            subresource=target.subresource,
-            is_dry_run=_is_dry_run(request),
+            _options(request, target),
         )
         return _answer(request, target.resource, patched)
 
     async def _delete(self, request: web.Request, target: Target) -> web.StreamResponse:
-        options = await _read_json(request) if request.can_read_body else {}
-        gone = self._registry.delete(
-            target.resource,
-            target.key,
-            options.get("preconditions"),
-            is_dry_run=_is_dry_run(request) or bool(options.get("dryRun")),
+        body = await _read_json(request) if request.can_read_body else {}
+        options = replace(
+            _options(request, target),
+            is_dry_run=_is_dry_run(request) or bool(body.get("dryRun")),
         )
-        subject = target.resource.subject(target.name).details | {"uid": gone["metadata"]["uid"]}
+        gone = self._registry.delete(
+            target.resource, target.key, body.get("preconditions"), options
+        )
+        if gone["metadata"].get("finalizers"):
+            return _json(gone)
+        details = target.resource.subject(target.name).details | {"uid": gone["metadata"]["uid"]}
         success = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
-        return _json(success | {"details": subject})
+        return _json(success | {"details": details})
 
     async def _delete_collection(self, request: web.Request, target: Target) -> web.StreamResponse:
-        selector = _selector(request, target)
-        collection = self._registry.store[target.resource.storage]
-        for key, item in collection.entries():
-            if selector(item):
-                self._registry.delete(target.resource, key)
-        return _json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})
+        resource, selector = target.resource, _selector(request, target)
+        store = self._registry.store
+        doomed = [item for item in store[resource.storage].entries() if selector(item[1])]
+        for key, _ in doomed:
+            self._registry.delete(resource, key)
+        metadata = {"resourceVersion": str(store.revision)}
+        return _json(_list_of(resource, [item for _, item in doomed], metadata))
+
+
+def _list_of(resource: Resource, stored: Sequence[Object], metadata: Object) -> Object:
+    # A real list leaves the type out of its items: it is said once, by the list.
+    typed = ("kind", "apiVersion")
+    wire = (to_wire(resource, item) for item in stored)
+    items = [{key: item[key] for key in item if key not in typed} for item in wire]
+    body = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version}
+    return body | {"metadata": metadata, "items": items}
 
 
 def error_response(error: status.StatusError) -> web.Response:
@@ -277,6 +283,14 @@ def _selector(request: web.Request, target: Target) -> Selector:
         return name in ("", metadata["name"]) and labels(item) and fields(item)
 
     return selects
+
+
+def _options(request: web.Request, target: Target) -> WriteOptions:
+    return WriteOptions(
+        is_dry_run=_is_dry_run(request),
+        is_strict=request.query.get("fieldValidation") == "Strict",
+        subresource=target.subresource,
+    )
 
 
 def _is_dry_run(request: web.Request) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .resources import RESOURCES, Resource
@@ -56,7 +57,7 @@ def _resources(group: str) -> Object:
     for item in served:
         if item.has_status:
             verbs = {"verbs": ["get", "patch", "update"], "name": f"{item.plural}/status"}
-            listed.append(_resource(item) | verbs | {"singularName": ""})
+            listed.append(_resource(replace(item, short_names=())) | verbs)
     return {
         "kind": "APIResourceList",
         "apiVersion": "v1",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING
 
-from .registry import now
+from .registry import WriteOptions, now
 from .resources import LEASES, NODES, Object
 from .rules import NOT_READY_TAINT
 from .status import StatusError
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 UNINITIALIZED_TAINT = "node.cloudprovider.kubernetes.io/uninitialized"
 UNREACHABLE_TAINT = "node.kubernetes.io/unreachable"
 PROVIDED_NODE_IP = "alpha.kubernetes.io/provided-node-ip"
+
+_MAIN = WriteOptions()
+_STATUS = WriteOptions(subresource="status")
 
 _LEASES_NAMESPACE = "kube-node-lease"
 
@@ -56,7 +59,7 @@ class Kubelet:
         except StatusError as error:
             if error.reason != "AlreadyExists":
                 raise
-            self._registry.patch(NODES, ("", self.name), self._adopted, subresource="status")
+            self._registry.patch(NODES, ("", self.name), self._adopted, _STATUS)
         self._renew_lease()
 
     def ready(self) -> None:
@@ -153,13 +156,13 @@ class Kubelet:
     def _report(self, is_ready: str, reason: str, message: str, taints: Sequence[str]) -> None:
         """Write the Ready condition, then the taints that follow from it."""
         condition = _condition("Ready", is_ready, reason, message)
-        self._write(lambda node: _with_condition(node, condition), "status")
-        self._write(lambda node: _with_health_taints(node, taints), "")
+        self._write(lambda node: _with_condition(node, condition), _STATUS)
+        self._write(lambda node: _with_health_taints(node, taints), _MAIN)
 
-    def _write(self, transform: Callable[[Object], Object], subresource: str) -> None:
+    def _write(self, transform: Callable[[Object], Object], options: WriteOptions) -> None:
         """Write to the Node; one that was deleted is not registered again, as in 1.37."""
         try:
-            self._registry.patch(NODES, ("", self.name), transform, subresource=subresource)
+            self._registry.patch(NODES, ("", self.name), transform, options)
         except StatusError as error:
             if error.reason != "NotFound":
                 raise

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .patch import merge_patch
+from .registry import WriteOptions
 from .resources import NODES, Object, to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .registry import Registry
+
+_STATUS = WriteOptions(subresource="status")
 
 
 class Nodes:
@@ -46,18 +49,21 @@ class Nodes:
         name = str(manifest["metadata"]["name"])
         if name not in self:
             return self.create(manifest)
-        self._registry.replace(NODES, ("", name), manifest)
-        bare = {
-            key: value for key, value in manifest["metadata"].items() if key != "resourceVersion"
+        stored = self._registry.replace(NODES, ("", name), manifest)
+        metadata = manifest["metadata"] | {
+            "resourceVersion": stored["metadata"]["resourceVersion"]
         }
         return self._registry.replace(
-            NODES, ("", name), manifest | {"metadata": bare}, subresource="status"
+            NODES, ("", name), manifest | {"metadata": metadata}, _STATUS
         )
 
     def patch(self, name: str, patch: Object, *, subresource: str = "") -> Object:
         """The node after a merge-patch of it or of its `status`."""
         return self._registry.patch(
-            NODES, ("", name), lambda node: merge_patch(node, patch), subresource=subresource
+            NODES,
+            ("", name),
+            lambda node: merge_patch(node, patch),
+            WriteOptions(subresource=subresource),
         )
 
     def delete(self, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, cast
 
-from .status import bad_request, unprocessable
+from .status import bad_request, inapplicable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,15 +113,11 @@ def json_patch(target: Any, operations: list[Object]) -> Any:
     """RFC 6902; 422 when a path is missing or a `test` fails, with nothing applied."""
     document = copy.deepcopy(target)
     for operation in operations:
-        action = _ACTIONS.get(str(operation.get("op")))
-        if action is None or not isinstance(operation.get("path"), str):
-            message = f"error decoding patch: unexpected operation {operation.get('op')!r}"
-            raise bad_request(message)
         try:
-            document = action(document, operation)
-        except (KeyError, IndexError, ValueError, TypeError) as error:
-            message = f"an error in our request: {operation['op']} {operation['path']}: {error}"
-            raise unprocessable(message) from error
+            document = _ACTIONS[operation["op"]](document, operation)
+        except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+            message = f"{operation}: {error}"
+            raise inapplicable(message) from error
     return document
 
 
@@ -178,7 +174,7 @@ def _replace(document: Any, operation: Object) -> Any:
     tokens = _tokens(operation["path"])
     if not tokens:
         return copy.deepcopy(operation["value"])
-    _resolve(document, tokens)
+    # A missing member of a map is added, against RFC 6902: so does the API server.
     parent, last = _resolve(document, tokens[:-1]), tokens[-1]
     place = _index(parent, last) if isinstance(parent, list) else last
     parent[place] = copy.deepcopy(operation["value"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 from .status import Subject
@@ -15,7 +15,11 @@ ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update",
 
 @dataclass(frozen=True)
 class Resource:
-    """One served resource; two versions of one plural share their objects."""
+    """One served resource; two versions of one plural share their objects.
+
+    A PUT may make an object that is absent when `may_create_on_update`, and must name the version
+    that it replaces when `requires_version` (the server's strategy of each kind).
+    """
 
     group: str
     plural: str
@@ -23,6 +27,8 @@ class Resource:
     _: KW_ONLY
     is_namespaced: bool
     has_status: bool = False
+    may_create_on_update: bool = False
+    requires_version: bool = False
     verbs: tuple[str, ...] = ALL
     short_names: tuple[str, ...] = ()
 
@@ -44,9 +50,18 @@ class Resource:
 NODES = Resource("", "nodes", "Node", is_namespaced=False, has_status=True, short_names=("no",))
 NAMESPACES = Resource("", "namespaces", "Namespace", is_namespaced=False, short_names=("ns",))
 PODS = Resource("", "pods", "Pod", is_namespaced=True, verbs=READ, short_names=("po",))
-EVENTS = Resource("", "events", "Event", is_namespaced=True, short_names=("ev",))
-NEW_EVENTS = Resource("events.k8s.io", "events", "Event", is_namespaced=True, short_names=("ev",))
-LEASES = Resource("coordination.k8s.io", "leases", "Lease", is_namespaced=True)
+EVENTS = Resource(
+    "", "events", "Event", is_namespaced=True, may_create_on_update=True, short_names=("ev",)
+)
+NEW_EVENTS = replace(EVENTS, group="events.k8s.io")
+LEASES = Resource(
+    "coordination.k8s.io",
+    "leases",
+    "Lease",
+    is_namespaced=True,
+    may_create_on_update=True,
+    requires_version=True,
+)
 
 RESOURCES = (NODES, NAMESPACES, PODS, EVENTS, LEASES, NEW_EVENTS)
 STORAGES = tuple(dict.fromkeys(resource.storage for resource in RESOURCES))
@@ -66,10 +81,12 @@ _OLD_NAMES = {new: old for old, new in _NEW_NAMES.items()}
 
 def to_wire(resource: Resource, stored: Object) -> Object:
     """The object as this resource's version shows it; the argument stays as it is."""
-    names = _NEW_NAMES if resource is NEW_EVENTS else {}
     typed = {"kind": resource.kind, "apiVersion": resource.api_version}
-    rest = {names.get(key, key): value for key, value in stored.items()}
-    return typed | {key: value for key, value in rest.items() if key not in typed}
+    if resource is NEW_EVENTS:
+        return typed | {
+            _NEW_NAMES.get(key, key): value for key, value in stored.items() if value != ""
+        }
+    return typed | stored
 
 
 def from_wire(resource: Resource, wire: Object) -> Object:

@@ -116,23 +116,27 @@ def invalid(subject: Subject, causes: Iterable[Cause]) -> StatusError:
     listed = tuple(causes)
     texts = [f"{cause.field}: {cause.message}" for cause in listed]
     text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
-    details: dict[str, Any] = {"name": subject.name}
-    if subject.group:
-        details["group"] = subject.group
-    details["kind"] = subject.kind
+    names = {"name": subject.name, "group": subject.group, "kind": subject.kind}
+    details: dict[str, Any] = {key: value for key, value in names.items() if value}
     details["causes"] = [
         {"reason": cause.reason, "message": cause.message, "field": cause.field}
         for cause in listed
     ]
-    message = f'{subject.kind}.{subject.group} "{subject.name}" is invalid: {text}'
-    if not subject.group:
-        message = f'{subject.kind} "{subject.name}" is invalid: {text}'
-    return StatusError(422, "Invalid", message, details=details)
+    kind = f"{subject.kind}.{subject.group}" if subject.group else subject.kind
+    return StatusError(
+        422, "Invalid", f'{kind} "{subject.name}" is invalid: {text}', details=details
+    )
 
 
-def unprocessable(message: str) -> StatusError:
-    """422 without a field: a patch that cannot be applied."""
-    return StatusError(422, "Invalid", f"the server rejected our request due to {message}")
+def inapplicable(why: str) -> StatusError:
+    """422: a JSON patch that names what is not there; the server does not say which part."""
+    message = f"the server rejected our request due to an error in our request ({why})"
+    return StatusError(422, "Invalid", message)
+
+
+def undecodable_patch(why: str) -> StatusError:
+    """422: what a patch makes of the object does not fit its kind."""
+    return invalid(Subject("", ""), [Cause("FieldValueInvalid", "patch", f"Invalid value: {why}")])
 
 
 def bad_request(message: str) -> StatusError:
@@ -145,14 +149,10 @@ def unauthorized() -> StatusError:
     return StatusError(401, "Unauthorized", "Unauthorized")
 
 
-def method_not_allowed(subject: Subject) -> StatusError:
+def method_not_allowed() -> StatusError:
     """405: the resource has no such verb."""
-    return StatusError(
-        405,
-        "MethodNotAllowed",
-        "the server does not allow this method on the requested resource",
-        details=subject.details,
-    )
+    message = "the server does not allow this method on the requested resource"
+    return StatusError(405, "MethodNotAllowed", message)
 
 
 def expired(message: str, *, continue_token: str = "") -> StatusError:
