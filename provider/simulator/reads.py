@@ -1,0 +1,342 @@
+"""`GET`: the collections and objects of the API, searched, paged, followed and filtered."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from provider.simulator.documents import (
+    COLLECTIONS,
+    event_document,
+    network_document,
+    root_document,
+    statistic_documents,
+    tag_document,
+    user_document,
+    vnic_profile_document,
+)
+from provider.simulator.follow import follow, parse_follow
+from provider.simulator.infrastructure import (
+    cluster_document,
+    data_center_document,
+    host_document,
+    instance_type_document,
+)
+from provider.simulator.objects import NIL_ID
+from provider.simulator.replies import NO_PERMISSION, Fault, Missing, Reply, unknown_path
+from provider.simulator.search import SearchFailed, Table, find
+from provider.simulator.tables import event_table, host_table, named_table, vm_table
+from provider.simulator.vm_document import (
+    API,
+    LINKS,
+    device_documents,
+    nic_document,
+    ref,
+    vm_document,
+    vm_tag_document,
+    with_all_content,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from provider.simulator.encoding import Document
+    from provider.simulator.eventlog import Event
+    from provider.simulator.faults import Faults
+    from provider.simulator.machine import Vm
+    from provider.simulator.objects import User
+    from provider.simulator.tables import TagExpansion
+    from provider.simulator.world import World
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+# Of a VM that does not exist, these are 404; every other list is 200 and empty.
+_STRICT_LISTS = frozenset({"applications", "sessions", "cdroms", "graphicsconsoles"})
+_SINGULAR = {
+    "statistics": "statistic",
+    "diskattachments": "disk_attachment",
+    "reporteddevices": "reported_device",
+    "affinitylabels": "affinity_label",
+    "instancetypes": "instance_type",
+    "datacenters": "data_center",
+    "vnicprofiles": "vnic_profile",
+}
+
+
+@dataclass
+class Request:
+    """One request to the API, after its log-in."""
+
+    world: World
+    faults: Faults
+    tags: TagExpansion
+    user: User
+    path: tuple[str, ...]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    origin: str
+    turn: int = 0
+    jobs: list[Document] = field(default_factory=list)
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether only permitted objects are shown; a refusal to a user who may not see all."""
+        asked = self.headers.get("Filter", self.query.get("filter", "")).lower()
+        if self.user.is_administrator:
+            return asked == "true"
+        if asked == "false":
+            raise Fault(400, NO_PERMISSION)
+        return True
+
+    @property
+    def wants_all_content(self) -> bool:
+        """Whether the VM is to carry its OVF."""
+        asked = self.headers.get("All-Content", self.query.get("all_content", ""))
+        return asked.lower() == "true"
+
+    def max_count(self) -> int | None:
+        """The page size; a text that is no number is ignored, a negative one refused."""
+        text = self.query.get("max", "")
+        if not re.fullmatch(r"-?\d+", text):
+            return None
+        if int(text) < 0:
+            raise Fault(400, f"illegal max count value for query : {text}")
+        return int(text)
+
+    def created(self, name: str, document: Document, status: int = 201) -> Reply:
+        """201 with the engine's broken Location: the path is there twice."""
+        location = f"{self.origin}{API}/v4{document['href']}"
+        return Reply(name, document, status, {"Location": location})
+
+    def unknown(self) -> Exception:
+        """The 404 of a path that the API does not have."""
+        return unknown_path(f"{self.origin}/ovirt-engine/api/v4/{'/'.join(self.path)}")
+
+
+@dataclass
+class VmList:
+    """A list of VMs, still to be rendered: it may be long."""
+
+    vms: list[Vm]
+    follow: str | None
+
+
+def read(request: Request) -> Reply | VmList:
+    """The answer to a GET."""
+    match request.path:
+        case ():
+            return Reply("api", root_document(request.world, request.user))
+        case ("vms",):
+            return _vm_list(request)
+        case ("vms", vm_id):
+            return Reply("vm", one_vm(request, visible_vm(request, vm_id)))
+        case ("vms", vm_id, name) if name in LINKS:
+            return _vm_collection(request, vm_id, name)
+        case ("vms", vm_id, name, part_id) if name in LINKS:
+            return _vm_part(request, vm_id, name, part_id)
+        case (name,) if name in COLLECTIONS:
+            return _collection(request, name)
+        case (name, object_id) if name in COLLECTIONS:
+            return _object(request, name, object_id)
+    raise request.unknown()
+
+
+def checked_id(text: str) -> str:
+    """The id in lower case; Missing when it is none, as for an object that does not exist."""
+    if not _UUID.fullmatch(text):
+        raise Missing
+    return text.lower()
+
+
+def visible_vm(request: Request, text: str) -> Vm:
+    """The VM of this id, when the user may see it; Missing otherwise."""
+    vm = request.world.vms.get(checked_id(text))
+    if vm is None or not _may_see(request, vm):
+        raise Missing
+    return vm
+
+
+def _may_see(request: Request, vm: Vm) -> bool:
+    return not request.is_filtered or (
+        not request.user.is_administrator and vm.name in request.user.vms
+    )
+
+
+def one_vm(request: Request, vm: Vm) -> Document:
+    """A VM as its own resource shows it, with what is to be followed."""
+    document = vm_document(vm, is_filtered=request.is_filtered)
+    if request.wants_all_content:
+        document = with_all_content(document)
+    tree = parse_follow(request.query.get("follow", ""))
+    if "tags" in tree and not request.user.is_administrator:
+        raise Fault(400, NO_PERMISSION)
+    follow(request.world, "vm", vm, document, tree, request.turn)
+    return document
+
+
+def _vm_list(request: Request) -> VmList:
+    faults, text = request.faults, request.query.get("search", "")
+    is_filtered, size = request.is_filtered, request.max_count()
+    if is_filtered and size is not None and (found := re.search(r"sortby\s+name\s+asc", text)):
+        text = text[found.start() :]
+    table = vm_table(request.tags, text)
+    candidates = [vm for vm in request.world.vms.values() if _may_see(request, vm)]
+    vms = _search(candidates, table, text, size, request)
+    if faults.empty_lists:
+        vms = []
+    if faults.hidden_vms:
+        vms = [vm for vm in vms if vm.name not in faults.hidden_vms]
+    if faults.duplicated_vms:
+        vms = _with_duplicates(request, vms, text, size)
+    return VmList(vms, request.query.get("follow"))
+
+
+def _with_duplicates(request: Request, vms: list[Vm], text: str, size: int | None) -> list[Vm]:
+    again = [vm for vm in request.world.vms.values() if vm.name in request.faults.duplicated_vms]
+    if size is None:
+        return vms + [vm for vm in again if vm in vms]
+    is_first = re.search(r"page\s+1\b", text) or "page" not in text
+    return vms if is_first or not vms else [*(vm for vm in again if vm not in vms), *vms]
+
+
+def _search(
+    things: Iterable[Any], table: Table[Any], text: str, size: int | None, request: Request
+) -> list[Any]:
+    exact = request.query.get("case_sensitive", "").lower() == "true"
+    try:
+        return find(things, table, text, size, is_case_sensitive=exact)
+    except SearchFailed as error:
+        raise Fault(400, str(error)) from None
+
+
+def _vm_collection(request: Request, vm_id: str, name: str) -> Reply:
+    vm = request.world.vms.get(checked_id(vm_id))
+    if vm is not None and not _may_see(request, vm):
+        vm = None
+    if name == "tags" and not request.user.is_administrator:
+        raise Fault(400, NO_PERMISSION)
+    singular = _SINGULAR.get(name, name.removesuffix("s"))
+    if vm is None and name == "statistics":
+        raise Fault(404, f"Entity not found: {vm_id}")
+    if vm is None and name in _STRICT_LISTS:
+        raise Missing
+    items = _vm_parts(request, vm, name) if vm else []
+    if not items and name == "affinitylabels":
+        return Reply("affinity_labels", {singular: []})
+    return listed(singular, items)
+
+
+def _vm_parts(request: Request, vm: Vm, name: str) -> list[Document]:
+    match name:
+        case "nics":
+            return [nic_document(vm, nic) for nic in vm.nics]
+        case "reporteddevices":
+            return device_documents(vm, request.turn)
+        case "tags":
+            return [vm_tag_document(vm, tag) for tag in vm.tags]
+        case "statistics":
+            return statistic_documents(vm)
+    return []
+
+
+def _vm_part(request: Request, vm_id: str, name: str, part_id: str) -> Reply:
+    vm = visible_vm(request, vm_id)
+    for document in _vm_parts(request, vm, name):
+        if document["id"] == checked_id(part_id):
+            return Reply(_SINGULAR.get(name, name.removesuffix("s")), document)
+    raise Missing
+
+
+def listed(singular: str, items: list[Document]) -> Reply:
+    """A list as a document: nothing at all when it is empty."""
+    plural = "statistics" if singular == "statistic" else f"{singular}s"
+    return Reply(plural, {singular: items} if items else {})
+
+
+def _collection(request: Request, name: str) -> Reply:
+    singular = _SINGULAR.get(name, name.removesuffix("s"))
+    if name == "events":
+        return listed("event", [event_document(e) for e in _events(request)])
+    if name == "tags" and not request.user.is_administrator:
+        raise Fault(400, NO_PERMISSION)
+    things, table = _things(request, name)
+    found = _search(things, table, request.query.get("search", ""), request.max_count(), request)
+    documents = [_document(request, name, thing) for thing in found]
+    tree = parse_follow(request.query.get("follow", ""))
+    for thing, document in zip(found, documents, strict=True):
+        follow(request.world, singular, thing, document, tree, request.turn)
+    return listed(singular, documents)
+
+
+def _events(request: Request) -> list[Event]:
+    start = request.query.get("from", "")
+    after = int(start) if start.isdigit() else 0
+    events = (e for e in request.world.events.newest_first() if e.id > after)
+    text = request.query.get("search", "")
+    return _search(events, event_table(), text, request.max_count(), request)
+
+
+def _things(request: Request, name: str) -> tuple[Iterable[Any], Table[Any]]:
+    world = request.world
+    match name:
+        case "hosts":
+            return world.hosts, host_table()
+        case "jobs":
+            return request.jobs, Table("job", {}, lambda _: [], lambda _: 0)
+    things: dict[str, Iterable[Any]] = {
+        "clusters": world.clusters,
+        "datacenters": world.data_centers,
+        "tags": world.tags,
+        "users": world.users,
+        "networks": world.networks,
+        "vnicprofiles": world.networks,
+        "instancetypes": world.instance_types,
+        "templates": [_BLANK],
+    }
+    return things.get(name, ()), named_table(name)
+
+
+class _Blank:
+    """The one template of the simulated engine."""
+
+    id, name, description = NIL_ID, "Blank", "Blank template"
+
+
+_BLANK = _Blank()
+
+
+def _document(request: Request, name: str, thing: Any) -> Document:  # any object of the world
+    match name:
+        case "hosts":
+            return host_document(thing, request.world)
+        case "jobs":
+            return dict(thing)
+        case "templates":
+            return {"name": "Blank", "description": "Blank template", **ref("templates", NIL_ID)}
+    writers = {
+        "clusters": cluster_document,
+        "datacenters": data_center_document,
+        "tags": tag_document,
+        "users": user_document,
+        "networks": network_document,
+        "vnicprofiles": vnic_profile_document,
+        "instancetypes": instance_type_document,
+    }
+    return writers[name](thing)  # type: ignore[operator, no-any-return]
+
+
+def _object(request: Request, name: str, object_id: str) -> Reply:
+    singular = _SINGULAR.get(name, name.removesuffix("s"))
+    if name == "events":
+        event = request.world.events.find(object_id)
+        if event is None:
+            raise Missing
+        return Reply("event", event_document(event))
+    wanted = checked_id(object_id)
+    for thing in _things(request, name)[0]:
+        document = _document(request, name, thing)
+        if document["id"] == wanted:
+            tree = parse_follow(request.query.get("follow", ""))
+            follow(request.world, singular, thing, document, tree, request.turn)
+            return Reply(singular, document)
+    raise Missing
