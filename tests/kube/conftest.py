@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from tests.kube.admin import Admin
 from tests.kube.assets import AssetsError, find
 from tests.kube.control_plane import ControlPlane
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import AsyncIterator, Generator, Iterator
     from pathlib import Path
 
 _numbers = itertools.count(1)
@@ -96,6 +97,13 @@ def new_control_plane(kube_assets: Path) -> Iterator[NewControlPlane]:
             return running.enter_context(cluster)
 
         yield start
+
+
+@pytest.fixture
+async def admin(control_plane: ControlPlane) -> AsyncIterator[Admin]:
+    """An administrator of the session's control plane."""
+    async with Admin(control_plane) as client:
+        yield client
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.kube.admin import UNINITIALIZED, Admin
 from tests.kube.control_plane import ControlPlane, KubectlError
 from tests.kube.layout import ADMIN_TOKEN, USER_TOKEN
 from tests.kube.process import ProcessError
@@ -84,6 +85,29 @@ def test_audit_log_counts_the_writes_of_a_node(
         ("patch", 422),
     ]
     assert {entry.user for entry in entries} == {"admin"}
+
+
+async def test_a_watch_shows_each_state_of_a_node(admin: Admin, node_prefix: str) -> None:
+    name = f"{node_prefix}watched"
+    address = {"type": "InternalIP", "address": "192.0.2.1"}
+    await admin.create_node(name, addresses=[address])
+
+    watch = admin.watch_node(name)
+    try:
+        kind, node = await anext(watch)
+        assert (kind, node["status"]["addresses"]) == ("ADDED", [address])
+        assert UNINITIALIZED in node["spec"]["taints"]
+
+        await admin.patch_node(name, {"metadata": {"labels": {"colour": "blue"}}})
+        async for kind, node in watch:
+            assert kind == "MODIFIED"
+            if "colour" in node["metadata"].get("labels", {}):
+                break
+    finally:
+        await watch.aclose()
+
+    await admin.delete_node(name)
+    assert await admin.node(name) is None
 
 
 def test_controller_manager_gives_a_new_node_its_pod_network(
