@@ -1,0 +1,1 @@
+"""Everything that knows the oVirt engine; the word "vm" lives only here."""

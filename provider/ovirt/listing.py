@@ -1,0 +1,238 @@
+"""One complete and plausible listing of the selected VMs of an engine.
+
+An engine answers a wrong search, an unknown tag or a lost permission with an empty or shorter
+list, and a list is no snapshot: VMs come and go while it is made. So nothing counts as gone that
+the engine has not said to be gone when asked for it alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import structlog
+
+from provider.errors import ListingImplausible, ReplyUnusable, SelectionInvalid
+from provider.model import Instance, Snapshot, Unreadable, shared_addresses
+from provider.ovirt.decode import Decoder
+from provider.ovirt.faults import InternalFault
+from provider.ovirt.reads import Reads, together
+from provider.ovirt.selection import is_selected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from provider.config import Selection
+    from provider.ovirt import wire
+    from provider.ovirt.client import EngineClient
+    from provider.ovirt.topology import Topology
+
+_ATTEMPTS = 3  # listings whose pages contradict each other before it is given up
+_OLDEST = (4, 2)  # the first engine that follows links
+# VMs that a listing may overlook: pages shift when a VM is made or renamed meanwhile. More, and
+# the listing is wrong.
+_OVERLOOKED = 10
+_CHUNK = 250  # VMs that are joined before others get their turn: about 6 ms when all are new
+
+log = structlog.get_logger()
+
+Member = Instance | Unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """The VMs of a page, how many the engine had on it, and whether they were read one by one."""
+
+    vms: list[wire.Vm | Unreadable]
+    length: int
+    is_apart: bool = False
+
+
+class Lister:
+    """Makes listings of what `selection` selects, and reads single VMs of it."""
+
+    def __init__(self, client: EngineClient, selection: Selection) -> None:
+        self._client = client
+        self._engine = client.engine.name
+        self._selection = selection
+        self._reads = Reads(client, selection)
+        self._decoder = Decoder(self._engine)
+        self._engine_id = ""
+        self._identified_at = -1
+        self._count = 0
+        self._is_apart = False
+        self.pages_since: float | None = None
+
+    async def take(self, previous: Snapshot | None) -> Snapshot:
+        """A snapshot of now.
+
+        What is in `previous` and not in the list is asked for alone. `pages_since` is the loop's
+        time at which the costly part began, None until then. EngineError when the listing is not
+        complete; ListingImplausible when it must not be believed; SelectionInvalid when the tag
+        does not exist.
+        """
+        started = asyncio.get_running_loop().time()
+        self.pages_since = None
+        engine_id = await self._identify()
+        surroundings = await self._reads.surroundings()
+        self._require_tag(surroundings.topology)
+        self._decoder.use(engine_id, surroundings.topology)
+        self.pages_since = asyncio.get_running_loop().time()
+        members = await self._members(await self._vms())
+        if previous and previous.engine_id == engine_id:
+            await self._confirm(previous, members)
+        if await self._identify() != engine_id:
+            raise ListingImplausible(self._engine, "another engine answers at its url now.")
+        self._decoder.keep(members.keys())
+        instances = {i: m for i, m in members.items() if isinstance(m, Instance)}
+        return Snapshot(
+            engine=self._engine,
+            engine_id=engine_id,
+            taken=surroundings.taken or datetime.now(UTC),
+            started=started,
+            instances=instances,
+            unreadable={i: m for i, m in members.items() if isinstance(m, Unreadable)},
+            shared_addresses=shared_addresses(instances.values()),
+        )
+
+    async def read(self, instance_id: str, *, is_member: bool) -> Member | None:
+        """One VM; None when it does not exist or is not selected.
+
+        `is_member` says that it was in the last listing: then the configured search text counts
+        as fulfilled. EngineError when it could not be asked.
+        """
+        vm = await self._reads.vm(instance_id)
+        if vm is None:
+            return None
+        member = self._decoder.instance(vm)
+        if isinstance(member, Instance) and not is_selected(member, self._selection):
+            return None
+        if is_member or not self._selection.search:
+            return member
+        return member if await self._reads.is_found(instance_id) else None
+
+    async def _identify(self) -> str:
+        """The engine's own id; asked for once a log-in, as an engine may be replaced."""
+        if self._identified_at == self._client.logins:
+            return self._engine_id
+        product = await self._reads.product()
+        version = product.version
+        if (version.major, version.minor) < _OLDEST:
+            raise ReplyUnusable(
+                self._engine,
+                f"is oVirt {version.full_version or version.major}.",
+                remedy="Version 4.2 or later is needed.",
+            )
+        self._engine_id = product.instance_id or self._engine
+        self._identified_at = self._client.logins
+        return self._engine_id
+
+    def _require_tag(self, topology: Topology) -> None:
+        if self._selection.tag not in topology.tag_names:
+            raise SelectionInvalid(
+                self._engine,
+                f"has no tag {self._selection.tag}.",
+                remedy="Make it and attach it to the Docker hosts: ovirt-ccm tag NAME…",
+            )
+
+    async def _vms(self) -> list[wire.Vm | Unreadable]:
+        for _ in range(_ATTEMPTS):
+            pages = await self._pages()
+            vms = [vm for page in pages or () for vm in page.vms]
+            if pages is not None and len({vm.id for vm in vms}) == len(vms):
+                self._count = len(vms)
+                self._say_whether_apart(is_apart=any(page.is_apart for page in pages))
+                return vms
+        raise ListingImplausible(
+            self._engine, f"its list of VMs contradicted itself {_ATTEMPTS} times."
+        )
+
+    async def _pages(self) -> list[_Page] | None:
+        """All pages up to the first that is not full; None when a later one is not empty."""
+        size = self._client.limits.page_size
+        pages: list[_Page] = []
+        count = self._count // size + 1  # as many as the last listing had
+        while True:
+            first = len(pages) + 1
+            pages += await together([self._page(first + i) for i in range(count)])
+            is_short = [page.length < size for page in pages]
+            if any(is_short):
+                end = is_short.index(True) + 1
+                return None if any(page.length for page in pages[end:]) else pages[:end]
+            count = min(len(pages), self._client.limits.engine_requests)
+
+    async def _page(self, number: int) -> _Page:
+        try:
+            page = await self._reads.page(number)
+        except InternalFault:
+            plain = await self._reads.plain_page(number)
+            vms = [vm for one in plain if (vm := await self._alone(one)) is not None]
+            return _Page(vms, len(plain), is_apart=True)
+        return _Page(page, len(page))
+
+    def _say_whether_apart(self, *, is_apart: bool) -> None:
+        if is_apart and not self._is_apart:
+            log.warning(
+                "the engine fails on the details of some VM: its page is read VM by VM",
+                engine=self._engine,
+            )
+        elif self._is_apart and not is_apart:
+            log.info("the engine gives the details of all VMs again", engine=self._engine)
+        self._is_apart = is_apart
+
+    async def _alone(self, vm: wire.Vm | Unreadable) -> wire.Vm | Unreadable | None:
+        """The VM read by itself; None when it is gone, unreadable when the engine fails on it."""
+        try:
+            return await self._reads.vm(vm.id)
+        except InternalFault as error:
+            return Unreadable(vm.id.lower(), vm.name, error.message)
+
+    async def _members(self, vms: list[wire.Vm | Unreadable]) -> dict[str, Member]:
+        members: dict[str, Member] = {}
+        for index, vm in enumerate(vms):
+            if index % _CHUNK == 0:
+                await asyncio.sleep(0)
+            whole = await self._alone(vm) if _is_hollow(vm) else vm
+            if whole is None:
+                continue
+            member = self._decoder.instance(whole)
+            if isinstance(member, Unreadable) or is_selected(member, self._selection):
+                members[member.id] = member
+        return members
+
+    async def _confirm(self, previous: Snapshot, members: dict[str, Member]) -> None:
+        """Asks for each VM that is missing now; adds to `members` what was only overlooked."""
+        overlooked = 0
+        known: Iterable[Member] = (*previous.instances.values(), *previous.unreadable.values())
+        for missing in [member for member in known if member.id not in members]:
+            try:
+                member = await self.read(missing.id, is_member=False)
+            except InternalFault as error:
+                member = Unreadable(missing.id, missing.name, error.message)
+            if member is None:
+                continue
+            members[member.id] = member
+            overlooked += 1
+            if overlooked > _OVERLOOKED:
+                raise ListingImplausible(
+                    self._engine,
+                    f"more than {_OVERLOOKED} VMs that exist and are selected are missing in its"
+                    " list.",
+                    remedy="Check the tag and the account's permissions; the engine's cache of"
+                    " searches is renewed by its restart.",
+                )
+
+
+def _is_hollow(vm: wire.Vm | Unreadable) -> bool:
+    """Whether a listed VM says nothing at all: it is being removed, or half of it was sent.
+
+    A VM that is removed while the list is made comes with its old status and without cards,
+    interfaces and tags (seen on engine 4.5.8).
+    """
+    if isinstance(vm, Unreadable):
+        return False
+    if vm.nics is None or vm.reported_devices is None or vm.tags is None:
+        return True
+    return not (vm.nics.nic or vm.reported_devices.reported_device or vm.tags.tag)
