@@ -7,6 +7,9 @@ BIN := .venv/bin
 PYTHON ?= python3
 export KUBE PYTHON
 
+ifneq ($(filter-out off,$(KUBE)),)
+$(error KUBE=$(KUBE) means nothing: say KUBE=off, or leave it out)
+endif
 # Tests without the real API server need no programs of it.
 ASSETS := $(if $(filter off,$(KUBE)),,kube-assets)
 

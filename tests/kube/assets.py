@@ -237,12 +237,15 @@ def _say(text: str) -> None:
 
 
 def main() -> int:
-    """Exit status 0 when every program is there; its folder on standard output."""
+    """Exit status 0 when every program is there; their folder on standard output."""
     try:
         sys.stdout.write(f"{build()}\n")
     except AssetsError as error:
         _say(str(error))
         return 1
+    except KeyboardInterrupt:
+        _say("interrupted; the next call goes on from here")
+        return 130
     return 0
 
 
