@@ -112,6 +112,7 @@ class Api:
         if is_watch(request):
             watch_effect = effect if isinstance(effect, get_args(WatchEffect)) else None
             return await self._watch(request, target, cast("WatchEffect | None", watch_effect))
+        _require_acceptable(request)
         verb = _VERBS.get(request.method, "")
         if not target.name:
             verb = {"get": "list", "delete": "deletecollection", "create": "create"}.get(verb, "")
@@ -256,6 +257,12 @@ def _view(request: web.Request, resource: Resource) -> Callable[[Object], Object
         return _table_of(request, resource, [to_wire(resource, stored)], has_header=has_header)
 
     return table
+
+
+def _require_acceptable(request: web.Request) -> None:
+    accepted = request.headers.get("Accept") or "*/*"
+    if not any(media in accepted for media in ("application/json", "application/*", "*/*")):
+        raise status.not_acceptable()
 
 
 def _wants_table(request: web.Request) -> bool:

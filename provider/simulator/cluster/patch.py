@@ -82,7 +82,8 @@ def _strategic_field(merged: Object, key: str, value: Any, path: str) -> None:
     elif isinstance(value, list) and path in _MERGE_KEYS:
         merged[key] = _strategic_list(present or [], value, path)
     elif isinstance(value, list) and path in _MERGED_SCALARS:
-        merged[key] = list(dict.fromkeys([*(present or []), *value]))
+        joined = list(dict.fromkeys([*(present or []), *value]))
+        merged[key] = _ordered(joined, lambda item: item, value, present or [])
     else:
         merged[key] = copy.deepcopy(value)
 
@@ -106,7 +107,28 @@ def _strategic_list(target: list[Object], patch: list[Object], path: str) -> lis
             merged.append(copy.deepcopy(item))
         else:
             merged[place] = _strategic_map(merged[place], item, path)
-    return merged
+    before, patched = [item.get(key) for item in target], [item.get(key) for item in elements]
+    return _ordered(merged, lambda item: item.get(key), patched, before)
+
+
+def _ordered(
+    merged: list[Any], key: Callable[[Any], Any], patched: list[Any], before: list[Any]
+) -> list[Any]:
+    """The merged list in the server's order: what the patch names in the order of the patch.
+
+    What it does not name keeps its place before those that came after it; new ones go first.
+    """
+    named = sorted(
+        (item for item in merged if key(item) in patched),
+        key=lambda item: patched.index(key(item)),
+    )
+    others = [item for item in merged if key(item) not in patched]
+    ordered = []
+    while named and others:
+        first, other = key(named[0]), key(others[0])
+        is_later = first in before and before.index(other) < before.index(first)
+        ordered.append(others.pop(0) if is_later else named.pop(0))
+    return [*ordered, *named, *others]
 
 
 def json_patch(target: Any, operations: list[Object]) -> Any:
@@ -182,7 +204,11 @@ def _replace(document: Any, operation: Object) -> Any:
 
 
 def _test(document: Any, operation: Object) -> Any:
-    if _resolve(document, _tokens(operation["path"])) != operation["value"]:
+    tokens = _tokens(operation["path"])
+    parent = _resolve(document, tokens[:-1])
+    is_absent = isinstance(parent, dict) and bool(tokens) and tokens[-1] not in parent
+    found = None if is_absent else _resolve(document, tokens)  # absent equals null
+    if found != operation["value"]:
         message = f"testing value {operation['path']} failed"
         raise ValueError(message)
     return document

@@ -57,7 +57,7 @@ class Registry:
     ) -> Object:
         """The new object with uid, creation time and version; 409 when the name is taken."""
         self._require_namespace(resource, namespace)
-        new = _new_object(resource, namespace, _decode(resource, manifest, options))
+        new = _new_object(resource, namespace, _read(resource, manifest, options))
         new = rules.admit(resource, new)
         rules.validate(resource, new, None)
         name = new["metadata"]["name"]
@@ -74,18 +74,19 @@ class Registry:
 
         A kind that may be created by PUT is, when it is absent.
         """
-        given = _decode(resource, manifest, options)
+        given = _read(resource, manifest, options)
         metadata = given["metadata"]
         _require_name(metadata.get("name", ""), key[1])
         if resource.may_create_on_update and self.store[resource.storage].get(key) is None:
-            return self.create(resource, key[0], manifest, options)
+            named = metadata | {"resourceVersion": ""}
+            return self.create(resource, key[0], given | {"metadata": named}, options)
+        if resource.requires_version and not metadata.get("resourceVersion"):
+            raise _version_required(resource, key[1])
         uid, old = metadata.get("uid"), self._stored(resource, key)
         if uid and uid != old["metadata"]["uid"]:
             stored = old["metadata"]["uid"]
             why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {stored}"
             raise status.conflict(resource.subject(key[1]), why)
-        if resource.requires_version and not metadata.get("resourceVersion"):
-            raise _version_required(resource, key[1])
         return self._update(resource, old, given, options)
 
     def patch(
@@ -93,11 +94,12 @@ class Registry:
     ) -> Object:
         """The object after `transform` of what is stored; unchanged keeps its version."""
         old = self._stored(resource, key)
-        wire = transform(to_wire(resource, old))
+        before = to_wire(resource, old)
+        wire = transform(before)
+        if any(wire.get(name) != before[name] for name in ("kind", "apiVersion")):
+            raise status.undecodable_patch("the kind of an object cannot be changed")
         try:
-            new = schema.decode(
-                resource.kind, from_wire(resource, wire), is_strict=options.is_strict
-            )
+            new = _decode(resource, wire, options)
         except schema.DecodeError as error:
             raise status.undecodable_patch(str(error)) from error
         _require_name(new["metadata"].get("name", ""), key[1])
@@ -155,16 +157,19 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _decode(resource: Resource, manifest: Object, options: WriteOptions) -> Object:
+def _read(resource: Resource, manifest: Object, options: WriteOptions) -> Object:
+    """The body of a POST or PUT in the server's form; 400 when it does not fit the kind."""
     try:
-        return schema.decode(
-            resource.kind, from_wire(resource, manifest), is_strict=options.is_strict
-        )
+        return _decode(resource, manifest, options)
     except schema.DecodeError as error:
-        message = (
-            f'{resource.kind} in version "v1" cannot be handled as a {resource.kind}: {error}'
-        )
+        kind = resource.kind
+        message = f'{kind} in version "v1" cannot be handled as a {kind}: {error}'
         raise status.bad_request(message) from error
+
+
+def _decode(resource: Resource, wire: Object, options: WriteOptions) -> Object:
+    bare = from_wire(resource, wire)
+    return rules.fill(resource, schema.decode(resource.kind, bare, is_strict=options.is_strict))
 
 
 def _new_object(resource: Resource, namespace: str, given: Object) -> Object:
@@ -195,15 +200,22 @@ def _fixed_metadata(resource: Resource, given: Object, stored: Object) -> Object
     version = given.get("resourceVersion")
     if version and version != stored["resourceVersion"]:
         raise status.conflict(resource.subject(stored["name"]))
-    owned = ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+    owned = ("creationTimestamp", "deletionGracePeriodSeconds")
     free = {key: value for key, value in given.items() if key not in owned}
     kept = {key: stored[key] for key in (*owned, "resourceVersion") if key in stored}
-    identity = {key: stored[key] for key in ("uid", "name", "namespace") if key in stored}
+    unspoken = ("uid", "name", "namespace", "deletionTimestamp")
+    identity = {key: stored[key] for key in unspoken if key in stored}
     return identity | free | kept
 
 
 def _require_name(given: str, wanted: str) -> None:
-    if given not in ("", wanted):
+    if not given:
+        message = (
+            f"the name of the object ({wanted} based on URL) was undeterminable: "
+            "name must be provided"
+        )
+        raise status.bad_request(message)
+    if given != wanted:
         message = f"the name of the object ({given}) does not match the name on the URL ({wanted})"
         raise status.bad_request(message)
 

@@ -32,14 +32,22 @@ def validate(resource: Resource, new: Object, old: Object | None) -> None:
         raise invalid(resource.subject(new["metadata"]["name"]), causes)
 
 
+def fill(resource: Resource, new: Object) -> Object:
+    """The object with the defaults of its kind: what a Node can allocate is what it has."""
+    state = new.get("status", {})
+    if resource is not NODES or "capacity" not in state or "allocatable" in state:
+        return new
+    return new | {"status": state | {"allocatable": state["capacity"]}}
+
+
 def admit(resource: Resource, new: Object) -> Object:
     """The object as admission lets it in: a new Node carries the not-ready taint."""
     if resource is not NODES:
         return new
-    spec = new.get("spec") or {}
-    taints = spec.get("taints") or []
+    spec = new["spec"]
+    taints = spec.get("taints", [])
     taint = {"key": NOT_READY_TAINT, "effect": "NoSchedule"}
-    if any(item.get("key") == NOT_READY_TAINT for item in taints):
+    if any(item["key"] == NOT_READY_TAINT for item in taints):
         return new
     return new | {"spec": spec | {"taints": [*taints, taint]}}
 
@@ -74,31 +82,31 @@ def _check_metadata(new: Object, old: Object | None) -> Iterator[Cause]:
             "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, "
             "'-' or '.', and must start and end with an alphanumeric character",
         )
-    for key, value in (metadata.get("labels") or {}).items():
+    for key, value in metadata.get("labels", {}).items():
         yield from _check_label(key, value)
-    for key in metadata.get("annotations") or {}:
-        yield from _check_key("metadata.annotations", key)
+    for key in metadata.get("annotations", {}):
+        yield from _check_key("metadata.annotations", key.lower())
     if old is not None:
-        for field in ("uid", "name", "namespace"):
+        for field in ("uid", "name", "namespace", "deletionTimestamp"):
             if metadata.get(field) != old["metadata"].get(field):
                 yield _invalid(f"metadata.{field}", metadata.get(field), "field is immutable")
 
 
-def _check_label(key: str, value: Any) -> Iterator[Cause]:
+def _check_label(key: str, value: str) -> Iterator[Cause]:
     yield from _check_key("metadata.labels", key)
-    if not isinstance(value, str) or not _LABEL_VALUE.fullmatch(value):
+    if not _LABEL_VALUE.fullmatch(value):
         why = (
             "a valid label must be an empty string or consist of alphanumeric characters, "
             "'-', '_' or '.', and must start and end with an alphanumeric character"
         )
-        if isinstance(value, str) and len(value) > 63:
+        if len(value) > 63:
             why = "must be no more than 63 bytes"
         yield _invalid("metadata.labels", value, why)
 
 
 def _check_key(field: str, key: str) -> Iterator[Cause]:
     prefix, slash, name = key.rpartition("/")
-    if slash and not (len(prefix) <= 253 and _SUBDOMAIN.fullmatch(prefix.lower())):
+    if slash and not (len(prefix) <= 253 and _SUBDOMAIN.fullmatch(prefix)):
         yield _invalid(field, key, "prefix part a lowercase RFC 1123 subdomain is required")
     if not name:
         yield _invalid(field, key, "name part must be non-empty")
@@ -113,8 +121,8 @@ def _check_key(field: str, key: str) -> Iterator[Cause]:
 
 def _check_provider_id(new: Object, old: Object | None) -> Iterator[Cause]:
     """A providerID is set once and stays."""
-    before = ((old or {}).get("spec") or {}).get("providerID", "")
-    after = (new.get("spec") or {}).get("providerID", "")
+    before = old["spec"].get("providerID", "") if old else ""
+    after = new["spec"].get("providerID", "")
     if before and before != after:
         why = "cannot be modified once set" if after else "cannot be cleared once set"
         yield Cause("FieldValueInvalid", "spec.providerID", f"Invalid value: null: field {why}")
@@ -122,16 +130,16 @@ def _check_provider_id(new: Object, old: Object | None) -> Iterator[Cause]:
 
 def _check_taints(new: Object, _old: Object | None) -> Iterator[Cause]:
     seen = set()
-    for place, taint in enumerate((new.get("spec") or {}).get("taints") or []):
+    for place, taint in enumerate(new["spec"].get("taints", ())):
         # The server says metadata here, though they are in spec (validation.ValidateNode).
         field = f"metadata.taints[{place}]"
-        key, effect = taint.get("key", ""), taint.get("effect", "")
+        key, effect = taint["key"], taint["effect"]
         yield from _check_key(f"{field}.key", key)
         if effect not in _EFFECTS:
             listed = ", ".join(f'"{known}"' for known in _EFFECTS)
             message = f"Unsupported value: {_go(effect)}: supported values: {listed}"
             yield Cause("FieldValueNotSupported", f"{field}.effect", message)
-        if not _LABEL_VALUE.fullmatch(taint.get("value") or ""):
+        if not _LABEL_VALUE.fullmatch(taint.get("value", "")):
             yield _invalid(f"{field}.value", taint.get("value"), "a valid label value is required")
         if (key, effect) in seen:
             message = f"Duplicate value: {taint}: taints must be unique by key and effect pair"
@@ -142,30 +150,34 @@ def _check_taints(new: Object, _old: Object | None) -> Iterator[Cause]:
 def _check_addresses(new: Object, _old: Object | None) -> Iterator[Cause]:
     """Type and address are free text, but no pair may come twice."""
     seen: list[Object] = []
-    for place, address in enumerate((new.get("status") or {}).get("addresses") or []):
+    for place, address in enumerate(new["status"].get("addresses", ())):
         if address in seen:
             message = f"Duplicate value: {address}"
             yield Cause("FieldValueDuplicate", f"status.addresses[{place}]", message)
         seen.append(address)
 
 
-def _check_pod_cidrs(new: Object, old: Object | None) -> Iterator[Cause]:
-    before = ((old or {}).get("spec") or {}).get("podCIDRs") or []
-    if before and before != ((new.get("spec") or {}).get("podCIDRs") or []):
-        message = "Forbidden: node updates may only change labels, taints, or capacity"
-        yield Cause("FieldValueForbidden", "spec", message)
+def _check_fixed_spec(new: Object, old: Object | None) -> Iterator[Cause]:
+    if old is None:
+        return
+    before = old["spec"].get("podCIDRs")
+    if before and before != new["spec"].get("podCIDRs"):
+        why = 'Forbidden: node updates may not change podCIDR except from "" to valid'
+        yield Cause("FieldValueForbidden", "spec.podCIDRs", why)
+    if old["spec"].get("externalID") != new["spec"].get("externalID"):
+        yield Cause("FieldValueForbidden", "spec.externalID", "Forbidden: may not be updated")
 
 
 def _check_event(new: Object, _old: Object | None) -> Iterator[Cause]:
     """The event lives beside its object; of a cluster-scoped one in `default`."""
-    about = (new.get("involvedObject") or {}).get("namespace", "")
+    about = new["involvedObject"].get("namespace", "")
     namespace = new["metadata"].get("namespace", "")
     if namespace != (about or "default"):
         yield _invalid("involvedObject.namespace", about, "does not match event.namespace")
 
 
 def _check_lease(new: Object, _old: Object | None) -> Iterator[Cause]:
-    spec = new.get("spec") or {}
+    spec = new["spec"]
     duration = spec.get("leaseDurationSeconds")
     if duration is not None and duration <= 0:
         yield _invalid("spec.leaseDurationSeconds", duration, "must be greater than 0")
@@ -176,7 +188,7 @@ def _check_lease(new: Object, _old: Object | None) -> Iterator[Cause]:
 
 
 _CHECKS: dict[str, tuple[Check, ...]] = {
-    NODES.kind: (_check_provider_id, _check_taints, _check_addresses, _check_pod_cidrs),
+    NODES.kind: (_check_provider_id, _check_taints, _check_addresses, _check_fixed_spec),
     EVENTS.kind: (_check_event,),
     NEW_EVENTS.kind: (_check_event,),
     LEASES.kind: (_check_lease,),

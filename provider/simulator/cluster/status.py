@@ -155,6 +155,11 @@ def method_not_allowed() -> StatusError:
     return StatusError(405, "MethodNotAllowed", message)
 
 
+def not_acceptable() -> StatusError:
+    """406: the client takes no format that is served."""
+    return StatusError(406, "NotAcceptable", "406: Not Acceptable")
+
+
 def expired(message: str, *, continue_token: str = "") -> StatusError:
     """410: the history that the request needs is forgotten."""
     metadata = {"continue": continue_token} if continue_token else {}

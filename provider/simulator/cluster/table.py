@@ -78,10 +78,9 @@ def _age(timestamp: str | None) -> str:
 def _definition(name: str, priority: int) -> Object:
     form = "name" if name == "Name" else ""
     description = f"{name} of the object"
-    kind = "integer" if name == "Count" else "string"
     return {
         "name": name,
-        "type": kind,
+        "type": "string",
         "format": form,
         "description": description,
         "priority": priority,
@@ -207,6 +206,10 @@ _POD_COLUMNS: Columns = (
     ("Status", 0),
     ("Restarts", 0),
     ("Age", 0),
+    ("IP", 1),
+    ("Node", 1),
+    ("Nominated Node", 1),
+    ("Readiness Gates", 1),
 )
 _PRINTERS: dict[Resource, tuple[Columns, Callable[[Object], Row]]] = {
     NODES: (_NODE_COLUMNS, _node_row),
