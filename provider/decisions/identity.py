@@ -1,4 +1,4 @@
-"""Which instance is this node? Provider ids, node names, and the match of the two sides.
+"""Which instance a node is: provider ids, node names, and the match of the two sides.
 
 A match ends in `spec.providerID`, which can never be changed. So what is in doubt is said and left
 alone: two instances that fit are `Ambiguous`, and what could not be asked is `Unknown`.
@@ -18,7 +18,7 @@ from uuid import UUID
 from provider.model import ANNOTATION_ENGINE, Instance, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from provider.model import Node, Snapshot
 
@@ -47,7 +47,12 @@ def provider_id(instance_id: str) -> str:
 def parse_provider_id(text: str) -> str | None:
     """The instance id that a provider id of any oVirt provider names; None when it is foreign."""
     match = _PROVIDER_ID.fullmatch(text)
-    return str(UUID(match["id"])) if match else None
+    return _canonical(match["id"]) if match else None
+
+
+def _canonical(uuid: str) -> str:
+    digits = uuid.replace("-", "").lower()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +137,19 @@ class Foreign:
     provider_id: str
 
 
+class Cause(StrEnum):
+    """Why it cannot be said which instance a node is; the reason of the Event."""
+
+    ENGINE_SILENT = "EngineUnreachable"
+    ENGINE_CHANGED = "EngineChanged"
+    UNREADABLE = "InstanceUnreadable"
+
+
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """Which instance it is cannot be said now: nothing may be done to it."""
 
+    cause: Cause
     reason: str
 
 
@@ -220,11 +234,14 @@ def find_instance(node: Node, directory: Directory) -> Match:
         return Foreign(node.provider_id)
     recorded = node.annotations.get(ANNOTATION_ENGINE)
     if recorded is not None and recorded not in directory.engine_ids:
-        return Unknown(f"its engine {recorded} is not configured or has not answered yet")
+        cause = Cause.ENGINE_SILENT if directory.silent else Cause.ENGINE_CHANGED
+        reason = f"its engine {recorded} is not configured or has not answered yet"
+        return Unknown(cause, reason)
     fitting = _fitting(node, claimed, directory)
     is_claim_met = not claimed or claimed in directory.by_id
     if directory.silent and not (fitting and is_claim_met and fitting[0][0] not in _WEAK):
-        return Unknown(f"engine {', '.join(directory.silent)} has not answered yet")
+        reason = f"engine {', '.join(directory.silent)} has not answered yet"
+        return Unknown(Cause.ENGINE_SILENT, reason)
     if not fitting:
         return Absent(claimed)
     if not is_claim_met:
@@ -250,11 +267,18 @@ def _by_system_uuid(text: str, directory: Directory) -> Fitting:
     """
     if not _UUID.fullmatch(text):
         return Rule.SYSTEM_UUID, ()
-    uuid = UUID(text)
-    if straight := directory.by_id.get(str(uuid)):
+    uuid = _canonical(text)
+    if straight := directory.by_id.get(uuid):
         return Rule.SYSTEM_UUID, straight
-    swapped = str(UUID(bytes=uuid.bytes_le))
+    swapped = str(UUID(bytes=UUID(uuid).bytes_le))
     return Rule.SYSTEM_UUID_SWAPPED, directory.by_id.get(swapped, ())
+
+
+def claimed_ids(nodes: Collection[Node], directory: Directory) -> frozenset[str]:
+    """The ids of all instances that any of `nodes` could be by provider id or system UUID."""
+    provider_ids = {parse_provider_id(node.provider_id) or "" for node in nodes}
+    fitting = (_by_system_uuid(node.system_uuid, directory)[1] for node in nodes)
+    return frozenset(provider_ids.union(c.id for c in chain.from_iterable(fitting)))
 
 
 def _judge(fitting: tuple[Fitting, ...], recorded: str | None) -> Match:
@@ -266,9 +290,11 @@ def _judge(fitting: tuple[Fitting, ...], recorded: str | None) -> Match:
         if chosen not in other[1]:
             return _ambiguous("two rules disagree", (fitting[0], other))
     if isinstance(chosen, Unreadable):
-        return Unknown(f"its instance {chosen.id} cannot be understood: {chosen.reason}")
+        reason = f"its instance {chosen.id} cannot be understood: {chosen.reason}"
+        return Unknown(Cause.UNREADABLE, reason)
     if recorded not in (None, chosen.engine_id, chosen.engine):
-        return Unknown(f"its engine was {recorded}, and {_words(chosen)} fits now")
+        reason = f"its engine was {recorded}, and {_words(chosen)} fits now"
+        return Unknown(Cause.ENGINE_CHANGED, reason)
     return Found(chosen, rule)
 
 

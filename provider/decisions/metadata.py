@@ -1,0 +1,203 @@
+"""What an instance gives its node: type, zone, region, labels, addresses."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from provider.decisions.addresses import instance_addresses
+from provider.decisions.identity import provider_id
+from provider.model import (
+    LABEL_CLUSTER,
+    LABEL_DATA_CENTER,
+    LABEL_HOST,
+    LABEL_INSTANCE_TYPE,
+    LABEL_INSTANCE_TYPE_BETA,
+    LABEL_REGION,
+    LABEL_REGION_BETA,
+    LABEL_ZONE,
+    LABEL_ZONE_BETA,
+    Freshness,
+    InstanceMetadata,
+    InstanceStatus,
+    Level,
+    Notice,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime, timedelta
+
+    from provider.config import Config
+    from provider.model import Instance, Snapshot
+
+# ---- label values ----------------------------------------------------------------------------
+
+_VALUE_LENGTH = 63
+_HASH_LENGTH = 6
+_VALID_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_ENDS_LIKE_A_HASH = re.compile(rf".*-[0-9a-f]{{{_HASH_LENGTH}}}")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelValue:
+    """A valid label value, and whether it differs from the name that it stands for."""
+
+    text: str
+    is_changed: bool
+
+
+def label_value(*parts: str) -> LabelValue:
+    """The label value that stands for `parts`, joined by dots, and for nothing else.
+
+    What Kubernetes does not allow in a value becomes `-`, and a hash of the parts is appended.
+    So it is to parts with dots of their own, and to a name that ends as if it had a hash already:
+    two names never become one.
+    """
+    name = ".".join(parts)
+    is_plain = _VALID_VALUE.fullmatch(name) and len(name) <= _VALUE_LENGTH
+    has_clear_parts = len(parts) == 1 or name.count(".") == len(parts) - 1
+    if is_plain and has_clear_parts and not _ENDS_LIKE_A_HASH.fullmatch(name):
+        return LabelValue(name, is_changed=False)
+    digest = sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:_HASH_LENGTH]
+    stem = re.sub(r"[^A-Za-z0-9._-]", "-", name).strip("._-")
+    stem = stem[: _VALUE_LENGTH - _HASH_LENGTH - 1].rstrip("._-") or "x"
+    return LabelValue(f"{stem}-{digest}", is_changed=True)
+
+
+# ---- the description -------------------------------------------------------------------------
+
+Names = tuple[str, ...]
+
+# What a value is called, and the labels that carry it. A cloud controller of the framework takes
+# the beta label for the truth, so both of a pair are always written together.
+LABELS: Mapping[str, tuple[str, ...]] = {
+    "instance type": (LABEL_INSTANCE_TYPE, LABEL_INSTANCE_TYPE_BETA),
+    "zone": (LABEL_ZONE, LABEL_ZONE_BETA),
+    "region": (LABEL_REGION, LABEL_REGION_BETA),
+    "host": (LABEL_HOST,),
+    "cluster": (LABEL_CLUSTER,),
+    "data center": (LABEL_DATA_CENTER,),
+}
+
+
+def describe(instance: Instance, snapshot: Snapshot, config: Config) -> InstanceMetadata:
+    """What the node of `instance`, a member of `snapshot`, shall look like.
+
+    A value that is not known now, such as the host of a VM that is down or migrating, is left
+    out: what the node says stays.
+    """
+    host = None if instance.status is InstanceStatus.MIGRATING else instance.host
+    zone, notices = _zone(instance, host, config.topology.zone)
+    names = {
+        "instance type": _names(_instance_type(instance)),
+        "zone": zone,
+        "region": _names(_region(instance, config)),
+        "host": _names(host),
+        "cluster": _names(instance.cluster.name if instance.cluster else None),
+        "data center": _names(instance.data_center),
+    }
+    values = {what: label_value(*parts) for what, parts in names.items() if parts}
+    texts = {what: value.text for what, value in values.items()}
+    said = {
+        what: _changed(what, ".".join(names[what]), value.text)
+        for what, value in values.items()
+        if value.is_changed
+    }
+    return InstanceMetadata(
+        provider_id=provider_id(instance.id),
+        engine_id=instance.engine_id,
+        instance_type=texts.get("instance type"),
+        zone=texts.get("zone"),
+        region=texts.get("region"),
+        addresses=instance_addresses(instance, config.addresses, snapshot.shared_addresses),
+        freshness=freshness(instance, snapshot.taken, config.addresses.agent_grace),
+        labels={label: text for what, text in texts.items() for label in LABELS[what]},
+        is_migrating=instance.status is InstanceStatus.MIGRATING,
+        label_notices={label: said[what] for what in said for label in LABELS[what]},
+        notices=notices,
+    )
+
+
+def _names(name: str | None) -> Names:
+    return (name,) if name else ()
+
+
+def _changed(what: str, name: str, value: str) -> Notice:
+    message = f"{what} {name!r} is written as the label value {value!r}"
+    return Notice(Level.NORMAL, "LabelValueChanged", message)
+
+
+def _instance_type(instance: Instance) -> str | None:
+    if instance.instance_type:
+        return instance.instance_type
+    if not instance.cpus or not instance.memory:
+        return None
+    return f"{instance.cpus}cpu-{instance.memory / (1 << 30):g}gb"
+
+
+def _zone(instance: Instance, host: str | None, source: str) -> tuple[Names, tuple[Notice, ...]]:
+    match source:
+        case "cluster":
+            return _cluster(instance), ()
+        case "data_center":
+            return _names(instance.data_center), ()
+        case "host":
+            return _names(host), ()
+    return _zone_of_tags(instance, source.removeprefix("tag:"))
+
+
+def _cluster(instance: Instance) -> Names:
+    """The cluster's name, with its data centre's when another cluster is called alike."""
+    cluster = instance.cluster
+    if cluster and cluster.data_center and not cluster.has_unique_name:
+        return cluster.data_center, cluster.name
+    return _names(cluster.name if cluster else None)
+
+
+def _zone_of_tags(instance: Instance, parent: str) -> tuple[Names, tuple[Notice, ...]]:
+    match sorted(tag.name for tag in instance.tags if tag.parent == parent):
+        case [zone]:
+            return (zone,), ()
+        case []:
+            message = f"VM {instance.name} has no tag below the tag {parent}: its zone is unknown"
+        case tags:
+            message = f"VM {instance.name} has more than one tag below {parent}: {', '.join(tags)}"
+    return (), (Notice(Level.WARNING, "ZoneUnknown", message),)
+
+
+def _region(instance: Instance, config: Config) -> str | None:
+    if config.topology.region == "data_center":
+        return instance.data_center
+    return next((e.region for e in config.engines if e.name == instance.engine), None)
+
+
+# ---- freshness -------------------------------------------------------------------------------
+
+# The guest is on its way up: it has reported nothing, or the engine holds what it said before.
+_STARTING = frozenset(
+    {
+        InstanceStatus.POWERING_UP,
+        InstanceStatus.REBOOT_IN_PROGRESS,
+        InstanceStatus.WAIT_FOR_LAUNCH,
+    }
+)
+
+
+def freshness(instance: Instance, taken: datetime, agent_grace: timedelta) -> Freshness:
+    """How far the addresses of `instance` can be trusted in a listing `taken` then.
+
+    A guest agent reports up to 120 s late, and an engine keeps the last report of a VM that it
+    cannot reach. Both times are the engine's.
+    """
+    has_report = bool(instance.interfaces or instance.fqdn)
+    if instance.status is InstanceStatus.UP and has_report:
+        return Freshness.LIVE
+    if instance.status in _STARTING and not has_report:
+        return Freshness.SILENT
+    if instance.status is not InstanceStatus.UP:
+        return Freshness.STALE
+    is_overdue = instance.started is not None and taken - instance.started >= agent_grace
+    return Freshness.OVERDUE if is_overdue else Freshness.SILENT

@@ -1,0 +1,301 @@
+"""What is to be written to a node, and what to say about it.
+
+Planning is comparing: what is as it shall be is not written, and a node that nothing is wanted
+of gets no patch. Whatever others wrote stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from provider.decisions.addresses import InvalidNodeIPs, parse_provided_ips, prefer_node_ips
+from provider.decisions.identity import (
+    Absent,
+    Ambiguous,
+    Cause,
+    Foreign,
+    Found,
+    Unknown,
+    find_instance,
+)
+from provider.decisions.metadata import LABELS, describe
+from provider.model import (
+    ANNOTATION_ENGINE,
+    ANNOTATION_PROVIDED_NODE_IP,
+    TAINT_UNINITIALIZED,
+    AddressType,
+    Freshness,
+    InstanceMetadata,
+    Level,
+    Node,
+    NodeAddress,
+    NodePatch,
+    Notice,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from provider.config import Config
+    from provider.decisions.addresses import IPAddress
+    from provider.decisions.identity import Directory, Match
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The outcome of planning one node: at most one patch, and what to say.
+
+    With a patch, what is said is true once it is written.
+    """
+
+    patch: NodePatch | None = None
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """All that is decided about one node; without an instance there is no metadata."""
+
+    match: Match
+    metadata: InstanceMetadata | None
+    plan: Plan
+
+
+def decide(node: Node, directory: Directory, config: Config) -> Decision:
+    """Which instance `node` is, what it shall look like, and what is to be written and said.
+
+    Only a node whose instance is found is ever planned for.
+    """
+    match = find_instance(node, directory)
+    if not isinstance(match, Found):
+        notices = (_unmatched(node, match),) if _is_managed(node) else ()
+        return Decision(match, None, Plan(notices=notices))
+    metadata = describe(match.instance, directory.snapshots[match.instance.engine], config)
+    return Decision(match, metadata, plan(node, metadata))
+
+
+def _unmatched(node: Node, match: Absent | Ambiguous | Foreign | Unknown) -> Notice:
+    match match:
+        case Ambiguous(reason=reason):
+            return Notice(Level.WARNING, "IdentityAmbiguous", reason)
+        case Unknown(cause=cause, reason=reason):
+            # An engine that is away is no event on each of its nodes: only where one waits for it.
+            is_quiet = cause is Cause.ENGINE_SILENT and not node.is_uninitialized
+            return Notice(Level.WAITING if is_quiet else Level.WARNING, cause, reason)
+        case Foreign(provider_id=foreign):
+            message = f"provider id {foreign} belongs to another cloud provider"
+            return Notice(Level.WAITING, "ForeignProviderID", message)
+        case Absent(instance_id=claimed):
+            vm = f"VM {claimed}" if claimed else "VM with this system UUID or name"
+            message = f"no {vm} is selected: does it carry the tag?"
+            return Notice(Level.WARNING, "InstanceNotFound", message)
+
+
+# ---- the plan --------------------------------------------------------------------------------
+
+
+def plan(node: Node, metadata: InstanceMetadata) -> Plan:
+    """What brings `node` to `metadata`; nothing for a node that is not the program's to change.
+
+    That are those with the taint of uninitialised nodes, and those that it has registered or
+    initialised. The taint goes only when the node has an InternalIP then: kubelets and the
+    network rely on it (kubernetes/kubernetes#120720). An initialised node is left alone while its
+    instance migrates.
+    """
+    if node.is_deleting or not _is_managed(node):
+        return Plan()
+    if metadata.is_migrating and not node.is_uninitialized:
+        return Plan()
+    choice = _choose_addresses(node, metadata)
+    if node.is_uninitialized and not has_internal_ip(choice.addresses or ()):
+        return Plan(notices=choice.notices)
+    changes = tuple(_changes(node, metadata, choice.addresses))
+    if not changes:
+        return Plan(notices=choice.notices)
+    patch = _patch(node, metadata, choice.addresses, changes)
+    return Plan(patch, (*_said(node, metadata, patch, changes), *choice.notices))
+
+
+def apply(node: Node, patch: NodePatch) -> Node:
+    """`node` as it is once `patch` is written."""
+    return replace(
+        node,
+        addresses=node.addresses if patch.addresses is None else patch.addresses,
+        labels={**node.labels, **patch.labels},
+        annotations={**node.annotations, **patch.annotations},
+        provider_id=patch.provider_id or node.provider_id,
+        taints=node.taints if patch.taints is None else patch.taints,
+    )
+
+
+def has_internal_ip(addresses: Iterable[NodeAddress]) -> bool:
+    """Whether one of `addresses` is an InternalIP."""
+    return any(address.type == AddressType.INTERNAL_IP for address in addresses)
+
+
+def _is_managed(node: Node) -> bool:
+    return node.is_uninitialized or node.is_ours
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """One thing that changes, in words, and the reason of the Event that tells it."""
+
+    reason: str
+    text: str
+
+
+_LABEL_REASONS = {
+    "instance type": "NodeInstanceTypeChanged",
+    "zone": "NodeZoneChanged",
+    "region": "NodeRegionChanged",
+    "host": "NodeHostChanged",
+    "cluster": "NodeClusterChanged",
+    "data center": "NodeDataCenterChanged",
+}
+
+
+def _changes(
+    node: Node, metadata: InstanceMetadata, addresses: tuple[NodeAddress, ...] | None
+) -> Iterator[_Change]:
+    if addresses is not None and addresses != node.addresses:
+        text = f"addresses: {_words(node.addresses)} -> {_words(addresses)}"
+        yield _Change("NodeAddressesChanged", text)
+    for what, labels in LABELS.items():
+        different = [label for label in labels if _differs(node, metadata, label)]
+        if different:
+            old, new = node.labels.get(different[0]), metadata.labels[different[0]]
+            yield _Change(_LABEL_REASONS[what], f"{what}: {old or 'none'} -> {new}")
+    if not node.provider_id:
+        yield _Change("NodeProviderIDChanged", f"providerID: none -> {metadata.provider_id}")
+    recorded = node.annotations.get(ANNOTATION_ENGINE)
+    if recorded != metadata.engine_id:
+        text = f"engine: {recorded or 'none'} -> {metadata.engine_id}"
+        yield _Change("NodeEngineChanged", text)
+    if node.is_uninitialized:
+        yield _Change("Synced", f"taint {TAINT_UNINITIALIZED}: removed")
+
+
+def _patch(
+    node: Node,
+    metadata: InstanceMetadata,
+    addresses: tuple[NodeAddress, ...] | None,
+    changes: tuple[_Change, ...],
+) -> NodePatch:
+    is_recorded = node.annotations.get(ANNOTATION_ENGINE) == metadata.engine_id
+    remaining = tuple(taint for taint in node.taints if taint.key != TAINT_UNINITIALIZED)
+    return NodePatch(
+        addresses=None if addresses == node.addresses else addresses,
+        labels=_labels(node, metadata),
+        annotations={} if is_recorded else {ANNOTATION_ENGINE: metadata.engine_id},
+        provider_id=None if node.provider_id else metadata.provider_id,
+        taints=remaining if node.is_uninitialized else None,
+        changes=tuple(change.text for change in changes),
+    )
+
+
+def _labels(node: Node, metadata: InstanceMetadata) -> dict[str, str]:
+    """The labels to write: all of a pair when one of them is not as it shall be."""
+    return {
+        label: metadata.labels[label]
+        for pair in LABELS.values()
+        if any(_differs(node, metadata, label) for label in pair)
+        for label in pair
+        if label in metadata.labels
+    }
+
+
+def _differs(node: Node, metadata: InstanceMetadata, label: str) -> bool:
+    wanted = metadata.labels.get(label)
+    return wanted is not None and node.labels.get(label) != wanted
+
+
+def _said(
+    node: Node, metadata: InstanceMetadata, patch: NodePatch, changes: tuple[_Change, ...]
+) -> Iterator[Notice]:
+    if node.is_uninitialized:
+        message = f"initialised from {metadata.provider_id}: {'; '.join(patch.changes)}"
+        yield Notice(Level.NORMAL, "Synced", message)
+        yield from metadata.notices
+    else:
+        for change in changes:
+            yield Notice(Level.NORMAL, change.reason, change.text)
+    told = (metadata.label_notices.get(label) for label in patch.labels)
+    yield from dict.fromkeys(notice for notice in told if notice)
+
+
+# ---- addresses -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """The addresses that the node shall have, and what to say about them.
+
+    None leaves those that it has; an uninitialised node then has to wait.
+    """
+
+    addresses: tuple[NodeAddress, ...] | None
+    notices: tuple[Notice, ...] = ()
+
+
+def _choose_addresses(node: Node, metadata: InstanceMetadata) -> _Choice:
+    provided = _provided_ips(node)
+    if isinstance(provided, InvalidNodeIPs):
+        message = f"annotation {ANNOTATION_PROVIDED_NODE_IP}: {provided.reason}"
+        return _Choice(None, (Notice(Level.WARNING, "ProvidedNodeIPInvalid", message),))
+    is_known = has_internal_ip(metadata.addresses)
+    match metadata.freshness:
+        case Freshness.LIVE if is_known:
+            return _from_engine(node, metadata.addresses, provided)
+        case Freshness.OVERDUE:
+            return _without_agent(node, provided)
+        case Freshness.STALE if has_internal_ip(node.addresses):
+            return _Choice(node.addresses)
+        case Freshness.STALE if is_known:
+            return _from_engine(node, metadata.addresses, provided)
+    return _Choice(None, (_waiting(metadata),) if node.is_uninitialized else ())
+
+
+def _provided_ips(node: Node) -> tuple[IPAddress, ...] | InvalidNodeIPs:
+    annotation = node.annotations.get(ANNOTATION_PROVIDED_NODE_IP)
+    return () if annotation is None else parse_provided_ips(annotation)
+
+
+def _waiting(metadata: InstanceMetadata) -> Notice:
+    missing = {
+        Freshness.LIVE: "the guest reports no address that can be the node's InternalIP",
+        Freshness.SILENT: "the guest agent has reported nothing yet",
+    }.get(metadata.freshness, "neither the kubelet nor the engine knows an InternalIP")
+    return Notice(Level.WAITING, "NoInternalIP", missing)
+
+
+def _from_engine(
+    node: Node, known: tuple[NodeAddress, ...], provided: tuple[IPAddress, ...]
+) -> _Choice:
+    """The engine's addresses, the kubelet's preferred ones first, and the kubelet's host names."""
+    preferred = prefer_node_ips(known, provided)
+    if preferred is None:
+        wanted = ", ".join(map(str, provided))
+        message = f"the kubelet was told to use {wanted}, the guest has {_words(known)}"
+        return _Choice(None, (Notice(Level.WARNING, "NodeAddressMismatch", message),))
+    hostnames = (a for a in node.addresses if a.type == AddressType.HOSTNAME)
+    return _Choice((*preferred, *(name for name in hostnames if name not in preferred)))
+
+
+def _without_agent(node: Node, provided: tuple[IPAddress, ...]) -> _Choice:
+    """The kubelet's own InternalIP, else the one it was told to use: nobody else knows one."""
+    told = tuple(NodeAddress(AddressType.INTERNAL_IP, str(ip)) for ip in provided)
+    addresses = node.addresses if has_internal_ip(node.addresses) else (*told, *node.addresses)
+    if not node.is_uninitialized:
+        return _Choice(addresses)
+    if has_internal_ip(addresses):
+        outcome = "the kubelet's own address is taken until one does"
+    else:
+        outcome = "install one, or start the kubelet with --node-ip"
+    message = f"no guest agent has reported anything: {outcome}"
+    return _Choice(addresses, (Notice(Level.WARNING, "NoGuestAgent", message),))
+
+
+def _words(addresses: Iterable[NodeAddress]) -> str:
+    return ", ".join(f"{address.type} {address.address}" for address in addresses) or "none"

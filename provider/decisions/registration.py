@@ -1,0 +1,211 @@
+"""Which instances get a Node although no kubelet has registered one, and which such Nodes go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from provider.decisions.identity import (
+    Foreign,
+    Found,
+    claimed_ids,
+    find_instance,
+    node_name,
+    plausible_fqdn,
+)
+from provider.decisions.metadata import describe
+from provider.decisions.plan import has_internal_ip
+from provider.model import (
+    ANNOTATION_ENGINE,
+    ANNOTATION_HOLD,
+    ANNOTATION_REGISTERED,
+    AddressType,
+    Instance,
+    InstanceStatus,
+    Level,
+    NewNode,
+    Node,
+    NodeAddress,
+    Notice,
+    Taint,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from provider.config import Config
+    from provider.decisions.identity import Directory, NodeName
+    from provider.model import InstanceMetadata, Snapshot
+
+# A kubelet that has not come after this time is not on its way.
+JOIN_PATIENCE = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An instance that waits for a Node and gets none, and why."""
+
+    instance: Instance
+    notice: Notice
+
+
+def registrations(
+    directory: Directory, nodes: Mapping[str, Node], config: Config
+) -> tuple[NewNode | Refusal, ...]:
+    """The Nodes to register, and the instances that get none; `nodes` are all, by name.
+
+    An instance gets one when it has been up for `registration.delay`, so that its kubelet came
+    first if it ever does, when it has an InternalIP, when its name belongs to it alone, and when
+    no node could be it by any rule, be that node understood or not.
+    """
+    if config.registration.mode != "create":
+        return ()
+    claimed = claimed_ids(nodes.values(), directory)
+    waiting = (
+        (instance, snapshot)
+        for snapshot in directory.snapshots.values()
+        for instance in snapshot.instances.values()
+        if instance.id not in claimed and _is_due(instance, snapshot, config)
+    )
+    outcomes = (_register(*one, directory, nodes, config) for one in waiting)
+    return tuple(outcome for outcome in outcomes if outcome)
+
+
+def _is_due(instance: Instance, snapshot: Snapshot, config: Config) -> bool:
+    if instance.status is not InstanceStatus.UP or instance.started is None:
+        return False
+    return snapshot.taken - instance.started >= config.registration.delay
+
+
+def _register(
+    instance: Instance,
+    snapshot: Snapshot,
+    directory: Directory,
+    nodes: Mapping[str, Node],
+    config: Config,
+) -> NewNode | Refusal | None:
+    name = node_name(instance)
+    if refusal := _refuse(instance, name.name, directory):
+        return refusal
+    if node := nodes.get(name.name or ""):
+        return _occupied(instance, node, directory)
+    fqdn = plausible_fqdn(instance.fqdn)
+    if fqdn in directory.by_fqdn and fqdn in nodes:
+        return None
+    metadata = describe(instance, snapshot, config)
+    if not has_internal_ip(metadata.addresses):
+        return None
+    return _new_node(instance, name, metadata, config)
+
+
+def _refuse(instance: Instance, name: str | None, directory: Directory) -> Refusal | None:
+    if name is None:
+        message = f"no node name can be made of the VM name {instance.name!r}: rename the VM"
+        return Refusal(instance, Notice(Level.WARNING, "NodeNameUnusable", message))
+    if len(directory.by_id[instance.id]) > 1:
+        message = f"two engines have a VM with the id {instance.id}"
+        return Refusal(instance, Notice(Level.WARNING, "IdentityAmbiguous", message))
+    if len(namesakes := directory.by_name[name]) > 1:
+        vms = ", ".join(f"{one.name} ({one.id})" for one in namesakes)
+        message = f"{len(namesakes)} VMs would be the node {name!r}: {vms}; rename all but one"
+        return Refusal(instance, Notice(Level.WARNING, "NodeNameClash", message))
+    return None
+
+
+def _occupied(instance: Instance, node: Node, directory: Directory) -> Refusal | None:
+    """A node of this name is the instance, or in doubt and told so, or another provider's."""
+    if not isinstance(find_instance(node, directory), Foreign):
+        return None
+    message = f"the node {node.name!r} belongs to another cloud provider"
+    return Refusal(instance, Notice(Level.WARNING, "NodeNameTaken", message))
+
+
+def _new_node(
+    instance: Instance, name: NodeName, metadata: InstanceMetadata, config: Config
+) -> NewNode:
+    """The Node of `instance`, with all that its kubelet would not add to a Node that is there.
+
+    A kubelet that finds its Node adds no taint, no label and no Hostname of its own.
+    """
+    text = name.name or ""
+    return NewNode(
+        name=text,
+        provider_id=metadata.provider_id,
+        labels={**config.registration.labels, **metadata.labels},
+        annotations={ANNOTATION_ENGINE: metadata.engine_id, ANNOTATION_REGISTERED: "true"},
+        taints=tuple(
+            Taint(key, effect, value) for key, value, effect in config.registration.parsed_taints
+        ),
+        addresses=(*metadata.addresses, NodeAddress(AddressType.HOSTNAME, text)),
+        notices=tuple(_said(instance, name, metadata)),
+    )
+
+
+def _said(instance: Instance, name: NodeName, metadata: InstanceMetadata) -> Iterator[Notice]:
+    message = f"registered for VM {instance.name} ({instance.id}, engine {instance.engine})"
+    yield Notice(Level.NORMAL, "Registered", message)
+    if name.is_sanitised:
+        message = f"the VM name {instance.name!r} is no node name: the node is {name.name!r}"
+        yield Notice(Level.NORMAL, "NodeNameSanitised", message)
+    yield from dict.fromkeys(metadata.label_notices.values())
+    yield from metadata.notices
+
+
+# ---- Nodes that no kubelet uses --------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """A Node to delete, as long as it has this uid, and what to say on it before."""
+
+    node: Node
+    notice: Notice
+
+
+def superseded(nodes: Mapping[str, Node], directory: Directory) -> tuple[Superseded, ...]:
+    """The registered Nodes that give way: a kubelet has registered their instance anew.
+
+    Only those that no kubelet has ever used, and that nobody holds; `nodes` are all, by name.
+    """
+    unused = [node for node in nodes.values() if _is_unused(node) and not _is_held(node)]
+    if not unused:
+        return ()
+    rivals = {}
+    for node in nodes.values():
+        if node.kubelet_version and isinstance(match := find_instance(node, directory), Found):
+            rivals[match.instance.id] = node.name
+    matches = ((node, find_instance(node, directory)) for node in unused)
+    return tuple(
+        Superseded(node, _superseded_by(rivals[match.instance.id]))
+        for node, match in matches
+        if isinstance(match, Found) and match.instance.id in rivals
+    )
+
+
+def _superseded_by(name: str) -> Notice:
+    message = f"a kubelet has registered its VM as node {name!r}; no kubelet has used this one"
+    return Notice(Level.NORMAL, "NodeSuperseded", message)
+
+
+def never_joined(node: Node, now: datetime) -> Notice | None:
+    """A warning about a registered Node whose kubelet has not come for `JOIN_PATIENCE`.
+
+    It is true from then on; whoever says it says it once a uid.
+    """
+    if not _is_unused(node) or node.created is None or now - node.created < JOIN_PATIENCE:
+        return None
+    message = (
+        f"no kubelet has used it since it was registered at {node.created:%Y-%m-%d %H:%M} UTC:"
+        " does the VM run a kubelet with this node name?"
+    )
+    return Notice(Level.WARNING, "NodeNeverJoined", message)
+
+
+def _is_unused(node: Node) -> bool:
+    return ANNOTATION_REGISTERED in node.annotations and not node.kubelet_version
+
+
+def _is_held(node: Node) -> bool:
+    return node.annotations.get(ANNOTATION_HOLD) == "true"
