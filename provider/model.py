@@ -6,7 +6,6 @@ a clock or knows a wire format.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -174,12 +173,15 @@ class Snapshot:
 
 def shared_addresses(instances: Iterable[Instance]) -> frozenset[IPAddress]:
     """The addresses that more than one of `instances` reports; stale reports do not count."""
-    seen: Counter[IPAddress] = Counter()
+    seen: set[IPAddress] = set()
+    shared: set[IPAddress] = set()
     for instance in instances:
         if instance.status in STALE_STATUSES or instance.status is None:
             continue
-        seen.update({a for i in instance.interfaces for a in i.addresses if not a.is_link_local})
-    return frozenset(address for address, times in seen.items() if times > 1)
+        own = {address for i in instance.interfaces for address in i.addresses}
+        shared |= own & seen
+        seen |= own
+    return frozenset(address for address in shared if not address.is_link_local)
 
 
 # ---- what the API server knows ---------------------------------------------------------------
