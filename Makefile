@@ -35,7 +35,7 @@ test: install $(ASSETS) ## run the tests
 check: install ## everything that a change must pass, quickest first
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 	@$(MAKE) --no-print-directory test ARGS="--cov --cov-report= $(ARGS)"
 	$(BIN)/coverage report --fail-under=95

@@ -116,4 +116,4 @@ def node_prefix(control_plane: ControlPlane) -> Iterator[str]:
         names = control_plane.kubectl("get", kind, "--output=name").split()
         ours = [name for name in names if name.partition("/")[2].startswith(prefix)]
         if ours:
-            control_plane.kubectl("delete", "--wait=false", *ours)
+            control_plane.kubectl("delete", "--ignore-not-found", "--wait=false", *ours)
