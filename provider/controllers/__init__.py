@@ -1,0 +1,1 @@
+"""The loops: read what is known, ask the decisions, write once."""

@@ -1,0 +1,194 @@
+"""Initialises Nodes and keeps them true."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, NoReturn
+
+import structlog
+
+from provider.decisions.decision import Decision, decide
+from provider.decisions.identity import Found, instance_id_of, parse_provider_id
+from provider.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    KubeError,
+    NotFound,
+    TooManyRequests,
+)
+from provider.kube.workqueue import WorkQueue
+from provider.kube.write import apply_patch
+from provider.model import Level, Notice
+
+if TYPE_CHECKING:
+    from provider.config import Config
+    from provider.controllers.fleet import Fleet
+    from provider.kube.api import KubeApi
+    from provider.kube.informer import NodeInformer
+    from provider.kube.recorder import EventRecorder
+    from provider.metrics import Metrics
+    from provider.model import Node
+
+_log = structlog.get_logger(__name__)
+
+
+class State(StrEnum):
+    """The states of nodes in the metrics; UNMATCHED is any without a certain instance."""
+
+    INITIALISED = "initialised"
+    UNINITIALISED = "uninitialised"
+    UNMATCHED = "unmatched"
+
+
+class NodeController:
+    """Looks at every Node that changed, whose instance changed, or that was not looked at lately.
+
+    It remembers nothing that matters: each look starts from the informer's Node and the fleet's
+    directory, and a write that fails is planned anew.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        api: KubeApi,
+        informer: NodeInformer,
+        fleet: Fleet,
+        recorder: EventRecorder,
+        metrics: Metrics,
+    ) -> None:
+        self._config = config
+        self._api = api
+        self._informer = informer
+        self._fleet = fleet
+        self._recorder = recorder
+        self._metrics = metrics
+        self._queue = WorkQueue(metrics)
+        self._states: dict[str, State] = {}
+        informer.subscribe(self._queue.add)
+        fleet.subscribe(self._instances_changed)
+
+    async def run(self) -> NoReturn:
+        """Work until cancelled."""
+        await self._informer.wait_synced()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(self._config.limits.workers):
+                    tasks.create_task(self._work())
+                tasks.create_task(self._resync())
+        finally:
+            self._queue.close()
+        raise AssertionError  # its tasks never end by themselves
+
+    def count_nodes(self) -> None:
+        """Set the gauge of nodes by state."""
+        counts = Counter(self._states.values())
+        for state in State:
+            self._metrics.nodes.labels(state).set(counts[state])
+
+    # ---- what is due -----------------------------------------------------------------------
+
+    def _instances_changed(self, changed: frozenset[str]) -> None:
+        """Queue the nodes of these instances, and all that wait for something of an engine."""
+        for name, node in self._informer.nodes.items():
+            if node.is_uninitialized or parse_provider_id(node.provider_id) in changed:
+                self._queue.add(name)
+
+    async def _resync(self) -> NoReturn:
+        while True:
+            await asyncio.sleep(self._config.intervals.resync.total_seconds())
+            for name in self._informer.nodes:
+                self._queue.add(name)
+
+    async def _work(self) -> NoReturn:
+        while True:
+            name = await self._queue.get()
+            started = asyncio.get_running_loop().time()
+            try:
+                result = await self._reconcile(name)
+            except Exception:
+                # One node that nobody thought of must not stop the others.
+                _log.exception("looking at a node failed", node=name)
+                self._queue.retry(name)
+                result = "error"
+            finally:
+                self._queue.done(name)
+            took = asyncio.get_running_loop().time() - started
+            self._metrics.reconciles.labels(result).inc()
+            self._metrics.reconcile_duration.observe(took)
+
+    # ---- one look at one node ----------------------------------------------------------------
+
+    async def _reconcile(self, name: str) -> str:
+        """What came of it, as in the metric."""
+        node = self._informer.nodes.get(name)
+        if node is None:
+            self._queue.forget(name)
+            self._states.pop(name, None)
+            return "unchanged"
+        decision = decide(node, self._fleet.directory, self._config)
+        self._states[name] = _state(node, decision)
+        if decision.plan.patch is None:
+            return self._rest(node, decision)
+        try:
+            written = await apply_patch(self._api, node, decision.plan.patch)
+        except KubeError as error:
+            return self._failed(node, error)
+        self._succeeded(node, written, decision)
+        return "written"
+
+    def _rest(self, node: Node, decision: Decision) -> str:
+        """Say why nothing is written; have the instance of a node that waits read soon."""
+        self._queue.forget(node.name)
+        self._say(node, decision.plan.notices)
+        if not node.is_uninitialized:
+            return "unchanged"
+        if instance_id := instance_id_of(node):
+            self._fleet.want(instance_id)
+        is_refused = any(n.level is Level.WARNING for n in decision.plan.notices)
+        return "refused" if is_refused else "waiting"
+
+    def _succeeded(self, before: Node, written: Node, decision: Decision) -> None:
+        self._informer.observe(written)
+        self._queue.forget(before.name)
+        self._states[before.name] = _state(written, decision)
+        self._say(before, decision.plan.notices)
+        patch = decision.plan.patch
+        changes = patch.changes if patch else ()
+        if before.is_uninitialized and not written.is_uninitialized:
+            _log.info("node initialised", node=before.name, changes=list(changes))
+            if before.created:
+                age = datetime.now(UTC) - before.created
+                self._metrics.initialisation_delay.observe(max(0.0, age.total_seconds()))
+        else:
+            _log.info("node refreshed", node=before.name, changes=list(changes))
+
+    def _failed(self, node: Node, error: KubeError) -> str:
+        """Have it looked at again; the informer logs an outage once for all nodes."""
+        if isinstance(error, TooManyRequests):
+            self._queue.add_after(node.name, timedelta(seconds=error.retry_after))
+            return "error"
+        delay = self._queue.retry(node.name)
+        if isinstance(error, Conflict | NotFound):
+            return "conflict"
+        if isinstance(error, Forbidden | Invalid):
+            _log.warning(
+                "a write was refused", node=node.name, why=str(error), again_in=str(delay)
+            )
+            notice = Notice(Level.WARNING, "WriteRefused", error.message)
+            self._recorder.record(node, notice)
+        return "error"
+
+    def _say(self, node: Node, notices: tuple[Notice, ...]) -> None:
+        for notice in notices:
+            self._recorder.record(node, notice)
+
+
+def _state(node: Node, decision: Decision) -> State:
+    if node.is_uninitialized:
+        return State.UNINITIALISED
+    is_matched = node.is_ours and isinstance(decision.match, Found)
+    return State.INITIALISED if is_matched else State.UNMATCHED

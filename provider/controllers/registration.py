@@ -1,0 +1,134 @@
+"""Registers Nodes for instances that have none, and removes those that a kubelet made spare."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NoReturn
+
+import structlog
+
+from provider.decisions.registration import (
+    Refusal,
+    never_joined,
+    registrations,
+    superseded,
+)
+from provider.errors import Conflict, KubeError, NotFound
+
+if TYPE_CHECKING:
+    from provider.config import Config
+    from provider.controllers.fleet import Fleet
+    from provider.decisions.registration import Superseded
+    from provider.kube.api import KubeApi
+    from provider.kube.informer import NodeInformer
+    from provider.kube.recorder import EventRecorder
+    from provider.metrics import Metrics
+    from provider.model import NewNode
+
+# A bookmark comes once a minute: whoever heard nothing for twice that does not know which nodes
+# there are, and would register what a kubelet has registered already.
+_NEWS = 120.0
+# Between two passes: a burst of changes is one pass.
+_REST = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+class RegistrationController:
+    """Looks at all instances together whenever the directory or a Node has changed."""
+
+    def __init__(
+        self,
+        config: Config,
+        api: KubeApi,
+        informer: NodeInformer,
+        fleet: Fleet,
+        recorder: EventRecorder,
+        metrics: Metrics,
+    ) -> None:
+        self._config = config
+        self._api = api
+        self._informer = informer
+        self._fleet = fleet
+        self._recorder = recorder
+        self._metrics = metrics
+        self._due = asyncio.Event()
+        self._warned: set[str] = set()  # uids of Nodes that never joined
+        informer.subscribe(self._node_changed)
+        fleet.subscribe(self._directory_changed)
+
+    async def run(self) -> NoReturn:
+        """Work until cancelled."""
+        await self._informer.wait_synced()
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            if self._has_news():
+                await self._pass()
+            await asyncio.sleep(_REST)
+
+    def _node_changed(self, name: str) -> None:
+        """A Node that came may make one of ours spare, and one that went may be missed."""
+        node = self._informer.nodes.get(name)
+        if node is None or node.is_uninitialized or not node.is_ours:
+            self._due.set()
+
+    def _directory_changed(self, _changed: frozenset[str]) -> None:
+        self._due.set()
+
+    def _has_news(self) -> bool:
+        heard = self._informer.last_contact
+        return heard is not None and asyncio.get_running_loop().time() - heard < _NEWS
+
+    async def _pass(self) -> None:
+        for spare in superseded(self._informer.nodes, self._fleet.directory):
+            await self._remove(spare)
+        self._warn_of_those_that_never_joined()
+        outcomes = registrations(self._fleet.directory, self._informer.nodes, self._config)
+        limit = asyncio.Semaphore(self._config.limits.workers)
+        async with asyncio.TaskGroup() as tasks:
+            for outcome in outcomes:
+                if isinstance(outcome, Refusal):
+                    self._refuse(outcome)
+                else:
+                    tasks.create_task(self._register(outcome, limit))
+
+    async def _register(self, new: NewNode, limit: asyncio.Semaphore) -> None:
+        async with limit:
+            try:
+                node = await self._api.create_node(new)
+            except Conflict:
+                self._metrics.registrations.labels("exists").inc()
+                return
+            except KubeError as error:
+                self._metrics.registrations.labels("failed").inc()
+                _log.warning("registering a node failed", node=new.name, why=str(error))
+                return
+        self._informer.observe(node)
+        self._metrics.registrations.labels("created").inc()
+        _log.info("node registered", node=node.name, provider_id=node.provider_id)
+        for notice in new.notices:
+            self._recorder.record(node, notice)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._metrics.registrations.labels("refused").inc()
+        self._recorder.record_engine(refusal.instance.engine, refusal.notice)
+
+    async def _remove(self, spare: Superseded) -> None:
+        self._recorder.record(spare.node, spare.notice)
+        try:
+            await self._api.delete_node(spare.node)
+        except (Conflict, NotFound):
+            return  # it changed after all: the next pass sees what it is now
+        except KubeError as error:
+            _log.warning("removing a spare node failed", node=spare.node.name, why=str(error))
+            return
+        _log.info("spare node removed", node=spare.node.name, why=spare.notice.message)
+
+    def _warn_of_those_that_never_joined(self) -> None:
+        now = datetime.now(UTC)
+        for node in self._informer.nodes.values():
+            if node.uid not in self._warned and (notice := never_joined(node, now)):
+                self._warned.add(node.uid)
+                self._recorder.record(node, notice)
