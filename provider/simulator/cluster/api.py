@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from aiohttp import web
 
-from . import listing, patch, status, watch
+from . import listing, patch, schema, status, watch
 from .discovery import discover
 from .faults import WatchEffect
 from .registry import WriteOptions
@@ -140,7 +140,7 @@ class Api:
         self, request: web.Request, target: Target, effect: WatchEffect | None
     ) -> web.StreamResponse:
         resource = target.resource
-        store = self._registry.store
+        store, view = self._registry.store, _view(request, resource)
         stream = watch.WatchStream(
             request,
             store,
@@ -148,8 +148,8 @@ class Api:
             self._faults,
             options=watch.parse_options(request.query),
             selector=_selector(request, target),
-            view=_view(request, resource),
-            bookmark=lambda bare: to_wire(resource, bare),
+            view=view,
+            bookmark=lambda bare: view(schema.decode(resource.kind, bare)),
             bookmark_period=self._bookmark_period,
         )
         return await stream.serve(effect, is_expiry_event=self._is_expiry_event)

@@ -42,7 +42,6 @@ class Registry:
             manifest = {"metadata": {"name": name, "labels": labels}}
             state: Object = {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
             self.create(NAMESPACES, "", manifest | state)
-        store.forget_history()  # a server's watch cache begins at its start
 
     def get(self, resource: Resource, namespace: str, name: str) -> Object:
         """The object on the wire's terms; 404 when absent."""

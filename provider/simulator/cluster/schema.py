@@ -25,7 +25,7 @@ class DecodeError(Exception):
     """The text does not fit the kind; the message is worded as Go's."""
 
 
-def decode(kind: str, wire: Object, *, is_strict: bool) -> Object:
+def decode(kind: str, wire: Object, *, is_strict: bool = False) -> Object:
     """The object as the server keeps it; with `is_strict` an unknown field is an error too."""
     unknown: list[str] = []
     decoded: Object = _struct(_KINDS.get(kind, _PLAIN), wire, "", unknown)

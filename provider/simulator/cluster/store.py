@@ -32,14 +32,17 @@ class Change:
 
 
 class Subscription:
-    """Changes of one collection as they come; ends with None when the store closes it."""
+    """Changes after a revision as they come; ends with None when the store closes it."""
 
-    def __init__(self) -> None:
+    def __init__(self, revision: int) -> None:
+        self._revision = revision
         self._changes: deque[Change | None] = deque()
         self._arrived = asyncio.Event()
 
     def put(self, change: Change | None) -> None:
-        """Append a change; None ends the subscription."""
+        """Append a change that is new enough; None ends the subscription."""
+        if change is not None and change.revision <= self._revision:
+            return
         self._changes.append(change)
         self._arrived.set()
 
@@ -99,10 +102,9 @@ class Collection:
     def subscribe(self, revision: int) -> Subscription:
         """The changes after `revision`, those of the past first; 410 when forgotten."""
         self._require(revision)
-        subscription = Subscription()
+        subscription = Subscription(revision)
         for change in self._history:
-            if change.revision > revision:
-                subscription.put(change)
+            subscription.put(change)
         self._subscriptions.add(subscription)
         return subscription
 

@@ -35,7 +35,7 @@ def build_table(
         "columnDefinitions": [_definition(name, priority) for name, priority in columns],
         "rows": [{"cells": row_of(item), "object": _included(item, include)} for item in objects],
     }
-    return table if has_header else table | {"columnDefinitions": []}
+    return table if has_header else table | {"columnDefinitions": None}
 
 
 def human_duration(seconds: float) -> str:
@@ -131,7 +131,7 @@ def _node_row(node: Object) -> Row:
     info = (node.get("status") or {}).get("nodeInfo") or {}
     details = ("osImage", "kernelVersion", "containerRuntimeVersion")
     return [
-        node["metadata"]["name"],
+        node["metadata"].get("name", ""),
         _node_status(node),
         _node_roles(node),
         _created(node),
@@ -155,7 +155,7 @@ def _event_row(event: Object) -> Row:
     subject = f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}"
     where = ", ".join(filter(None, (source.get("component") or component, source.get("host"))))
     text = str(event.get("message") or event.get("note") or "").strip()
-    name = event["metadata"]["name"]
+    name = event["metadata"].get("name", "")
     kind, reason = event.get("type", ""), event.get("reason", "")
     path = about.get("fieldPath", "")
     return [_age(last), kind, reason, subject, path, where, text, _age(first), count, name]
@@ -163,16 +163,16 @@ def _event_row(event: Object) -> Row:
 
 def _lease_row(lease: Object) -> Row:
     holder = (lease.get("spec") or {}).get("holderIdentity", "")
-    return [lease["metadata"]["name"], holder, _created(lease)]
+    return [lease["metadata"].get("name", ""), holder, _created(lease)]
 
 
 def _namespace_row(namespace: Object) -> Row:
     phase = (namespace.get("status") or {}).get("phase", "Active")
-    return [namespace["metadata"]["name"], phase, _created(namespace)]
+    return [namespace["metadata"].get("name", ""), phase, _created(namespace)]
 
 
 def _default_row(item: Object) -> Row:
-    return [item["metadata"]["name"], item["metadata"].get("creationTimestamp")]
+    return [item["metadata"].get("name", ""), item["metadata"].get("creationTimestamp")]
 
 
 _DEFAULT_COLUMNS: Columns = (("Name", 0), ("Created At", 0))

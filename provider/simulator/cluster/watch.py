@@ -45,6 +45,9 @@ def parse_options(query: Mapping[str, str]) -> WatchOptions:
         raise _forbidden("resourceVersionMatch is required when sendInitialEvents is set")
     if match and not initial:
         raise _forbidden("resourceVersionMatch is forbidden for watch unless sendInitialEvents")
+    if text and not text.isdecimal():
+        # A list answers 400 to this; a watch fails on the way.
+        raise status.StatusError(500, "", f'strconv.ParseUint: parsing "{text}": invalid syntax')
     revision = parse_revision(text)
     is_listed = is_true(initial)
     return WatchOptions(
