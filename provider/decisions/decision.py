@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from provider.decisions.identity import (
     Absent,
     Ambiguous,
+    Cause,
     Foreign,
     Found,
     Match,
@@ -45,22 +46,28 @@ def decide(node: Node, directory: Directory, config: Config) -> Decision:
         metadata = describe(match.instance, snapshot, config)
         return Decision(match, metadata, plan(node, metadata))
     is_concerned = node.is_uninitialized or node.is_ours
-    notices = _unmatched(node, match, directory) if is_concerned else ()
+    notices = (_unmatched(node, match, directory),) if is_concerned else ()
     return Decision(match, None, Plan(notices=notices))
 
 
-def _unmatched(node: Node, match: Match, directory: Directory) -> tuple[Notice, ...]:
+def _unmatched(
+    node: Node, match: Absent | Ambiguous | Foreign | Unknown, directory: Directory
+) -> Notice:
     match match:
         case Ambiguous(reason=reason):
-            return (Notice(Level.WARNING, "IdentityAmbiguous", reason),)
+            return Notice(Level.WARNING, "IdentityAmbiguous", reason)
         case Unknown(cause=cause, reason=reason):
-            return (Notice(Level.WARNING, cause, reason),)
+            return Notice(_level(node, cause), cause, reason)
         case Absent(instance_id=instance_id):
-            return (_absent(node, instance_id, directory),)
-        case Foreign(provider_id=provider_id):
-            message = f"its providerID {provider_id} belongs to another cloud provider"
-            return (Notice(Level.WAITING, "ForeignProviderID", message),)
-    return ()
+            return _absent(node, instance_id, directory)
+    message = f"its providerID {match.provider_id} belongs to another cloud provider"
+    return Notice(Level.WAITING, "ForeignProviderID", message)
+
+
+def _level(node: Node, cause: Cause) -> Level:
+    """An engine that is away is no event on each of its nodes: only where one waits for it."""
+    is_quiet = cause is Cause.ENGINE_SILENT and not node.is_uninitialized
+    return Level.WAITING if is_quiet else Level.WARNING
 
 
 def _absent(node: Node, instance_id: str | None, directory: Directory) -> Notice:

@@ -274,6 +274,14 @@ def _by_system_uuid(text: str, directory: Directory) -> Fitting:
     return Rule.SYSTEM_UUID_SWAPPED, directory.by_id.get(swapped, ())
 
 
+def instance_id_of(node: Node) -> str | None:
+    """The instance id that the node itself tells: its provider id's, else its system UUID."""
+    if claimed := parse_provider_id(node.provider_id):
+        return claimed
+    is_uuid = not node.provider_id and _UUID.fullmatch(node.system_uuid)
+    return _canonical(node.system_uuid) if is_uuid else None
+
+
 def claimed_ids(nodes: Collection[Node], directory: Directory) -> frozenset[str]:
     """The ids of all instances that any of `nodes` could be by provider id or system UUID."""
     provider_ids = {parse_provider_id(node.provider_id) or "" for node in nodes}

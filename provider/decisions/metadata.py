@@ -121,6 +121,13 @@ def describe(instance: Instance, snapshot: Snapshot, config: Config) -> Instance
     )
 
 
+def zone_of(instance: Instance, config: Config) -> str | None:
+    """The zone label of the node of `instance`; None while it is not known."""
+    host = None if instance.status is InstanceStatus.MIGRATING else instance.host
+    zone, _ = _zone(instance, host, config.topology.zone)
+    return label_value(*zone).text if zone else None
+
+
 def _names(name: str | None) -> Names:
     return (name,) if name else ()
 

@@ -10,25 +10,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from provider.decisions.addresses import InvalidNodeIPs, parse_provided_ips, prefer_node_ips
-from provider.decisions.identity import (
-    Absent,
-    Ambiguous,
-    Cause,
-    Foreign,
-    Found,
-    Unknown,
-    find_instance,
-)
-from provider.decisions.metadata import LABELS, describe
+from provider.decisions.metadata import LABELS
 from provider.model import (
     ANNOTATION_ENGINE,
     ANNOTATION_PROVIDED_NODE_IP,
     TAINT_UNINITIALIZED,
     AddressType,
     Freshness,
-    InstanceMetadata,
     Level,
-    Node,
     NodeAddress,
     NodePatch,
     Notice,
@@ -37,9 +26,8 @@ from provider.model import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from provider.config import Config
     from provider.decisions.addresses import IPAddress
-    from provider.decisions.identity import Directory, Match
+    from provider.model import InstanceMetadata, Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,48 +39,6 @@ class Plan:
 
     patch: NodePatch | None = None
     notices: tuple[Notice, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """All that is decided about one node; without an instance there is no metadata."""
-
-    match: Match
-    metadata: InstanceMetadata | None
-    plan: Plan
-
-
-def decide(node: Node, directory: Directory, config: Config) -> Decision:
-    """Which instance `node` is, what it shall look like, and what is to be written and said.
-
-    Only a node whose instance is found is ever planned for.
-    """
-    match = find_instance(node, directory)
-    if not isinstance(match, Found):
-        notices = (_unmatched(node, match),) if _is_managed(node) else ()
-        return Decision(match, None, Plan(notices=notices))
-    metadata = describe(match.instance, directory.snapshots[match.instance.engine], config)
-    return Decision(match, metadata, plan(node, metadata))
-
-
-def _unmatched(node: Node, match: Absent | Ambiguous | Foreign | Unknown) -> Notice:
-    match match:
-        case Ambiguous(reason=reason):
-            return Notice(Level.WARNING, "IdentityAmbiguous", reason)
-        case Unknown(cause=cause, reason=reason):
-            # An engine that is away is no event on each of its nodes: only where one waits for it.
-            is_quiet = cause is Cause.ENGINE_SILENT and not node.is_uninitialized
-            return Notice(Level.WAITING if is_quiet else Level.WARNING, cause, reason)
-        case Foreign(provider_id=foreign):
-            message = f"provider id {foreign} belongs to another cloud provider"
-            return Notice(Level.WAITING, "ForeignProviderID", message)
-        case Absent(instance_id=claimed):
-            vm = f"VM {claimed}" if claimed else "VM with this system UUID or name"
-            message = f"no {vm} is selected: does it carry the tag?"
-            return Notice(Level.WARNING, "InstanceNotFound", message)
-
-
-# ---- the plan --------------------------------------------------------------------------------
 
 
 def plan(node: Node, metadata: InstanceMetadata) -> Plan:

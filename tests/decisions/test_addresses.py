@@ -87,7 +87,7 @@ def test_interfaces_of_the_machine_are_kept(name: str) -> None:
 @pytest.mark.parametrize(
     "ip",
     [
-        "0.0.0.0",
+        "0.0.0.0",  # noqa: S104 -- an address to drop, nothing is bound
         "::",
         "127.0.0.1",
         "::1",

@@ -14,6 +14,7 @@ from provider.decisions.identity import (
     claimed_ids,
     directory,
     find_instance,
+    instance_id_of,
     node_name,
     parse_provider_id,
     plausible_fqdn,
@@ -298,3 +299,18 @@ def test_claimed_ids_are_those_of_provider_ids_and_system_uuids() -> None:
     nodes = [stranger(system_uuid=SWAPPED), stranger(provider_id=f"ovirt:///{b.id}")]
     assert claimed_ids(nodes, of(a, b, c)) >= {a.id, b.id}
     assert c.id not in claimed_ids(nodes, of(a, b, c))
+
+
+@pytest.mark.parametrize(
+    ("facts", "instance_id"),
+    [
+        ({"provider_id": f"ovirt:///{UUID.upper()}", "system_uuid": SWAPPED}, UUID),
+        ({"system_uuid": UUID.upper().replace("-", "")}, UUID),
+        ({"system_uuid": UUID, "provider_id": "aws:///i-1"}, None),
+        ({"system_uuid": "Not Settable"}, None),
+    ],
+)
+def test_a_node_tells_its_instance_id_by_provider_id_or_else_system_uuid(
+    facts: dict[str, str], instance_id: str | None
+) -> None:
+    assert instance_id_of(stranger(**facts)) == instance_id
