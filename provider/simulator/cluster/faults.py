@@ -31,6 +31,15 @@ class Conflict:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """A Status of that code and reason: 403 Forbidden, 401 Unauthorized, 500 InternalError."""
+
+    code: int
+    reason: str
+    message: str = "refused by a fault"
+
+
+@dataclass(frozen=True)
 class BadGateway:
     """502 with the HTML page of a proxy."""
 
@@ -72,6 +81,7 @@ class CutFrame:
 Effect = (
     Throttle
     | Conflict
+    | Refusal
     | BadGateway
     | GatewayTimeout
     | Reset

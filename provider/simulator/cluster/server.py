@@ -20,6 +20,7 @@ from .faults import (
     Effect,
     Faults,
     GatewayTimeout,
+    Refusal,
     Reset,
     Throttle,
     reset_connection,
@@ -99,16 +100,19 @@ class SimulatedCluster:
         return self.url
 
     async def stop(self) -> None:
-        """End every request and stop listening."""
-        await self.down()
+        """End every watch as at its time-out, cancel what hangs, stop listening."""
+        self._store.close()
+        await self._stop_listening()
 
     async def down(self) -> None:
-        """Connections are cut and new ones refused; what is stored stays."""
+        """Watches are cut and new connections refused; what is stored stays."""
+        self.faults.cut_watches()
+        await self._stop_listening()
+
+    async def _stop_listening(self) -> None:
         runner, self._runner = self._runner, None
-        if runner is None:
-            return
-        self._store.close()
-        await runner.cleanup()
+        if runner is not None:
+            await runner.cleanup()
 
     async def up(self) -> None:
         """Listen again on the same port; harmless when already up."""
@@ -242,6 +246,8 @@ def _refusal(request: web.Request, effect: Effect | None) -> web.Response | None
         case Conflict():
             name = request.path.removesuffix("/status").rpartition("/")[2]
             raise status.conflict(status.Subject("objects", "Object", name=name))
+        case Refusal(code=code, reason=reason, message=message):
+            raise status.StatusError(code, reason, message)
         case BadGateway():
             return web.Response(status=502, text=_HTML, content_type="text/html")
         case GatewayTimeout(is_written=False):
