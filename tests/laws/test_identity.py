@@ -1,0 +1,83 @@
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provider.config import Config
+from provider.decisions.decision import decide
+from provider.decisions.identity import (
+    Absent,
+    Directory,
+    Found,
+    find_instance,
+    node_name,
+    parse_provider_id,
+    provider_id,
+)
+from provider.decisions.plan import apply
+from provider.model import Node, Unreadable
+from tests.builders import config, instance
+from tests.laws.strategies import configs, directories, nodes
+
+DNS_1123 = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+
+@given(st.uuids(), st.sampled_from(["ovirt://", "ovirt:///", "ovirt-cloud-provider://", ""]))
+def test_ids_round_trip_in_every_form_and_case(uuid: object, form: str) -> None:
+    text = f"{form}{uuid}"
+    assert parse_provider_id(text) == parse_provider_id(text.upper()) == str(uuid)
+    assert parse_provider_id(provider_id(str(uuid).upper())) == str(uuid)
+
+
+@given(st.text())
+def test_whatever_is_read_as_an_id_is_written_and_read_the_same(text: str) -> None:
+    read = parse_provider_id(text)
+    assert read is None or parse_provider_id(provider_id(read)) == read
+
+
+@given(st.text(max_size=64))
+def test_every_node_name_is_one_and_stays_itself(name: str) -> None:
+    given_name = node_name(instance(name)).name
+    if given_name is not None:
+        assert DNS_1123.fullmatch(given_name)
+        assert len(given_name) <= 253
+        assert node_name(instance(given_name)).name == given_name
+
+
+@given(nodes, directories(), configs())
+def test_only_a_node_with_one_certain_instance_is_ever_planned_for(
+    node: Node, directory: Directory, config: Config
+) -> None:
+    decision = decide(node, directory, config)
+    assert isinstance(decision.match, Found) or decision.plan.patch is None
+
+
+@given(nodes, directories())
+def test_an_unreadable_instance_or_a_silent_engine_never_makes_a_node_absent(
+    node: Node, directory: Directory
+) -> None:
+    if isinstance(find_instance(node, directory), Absent):
+        assert not directory.silent
+        claimed = parse_provider_id(node.provider_id) or node.system_uuid.lower()
+        known = directory.by_id.get(claimed, ())
+        assert not any(isinstance(one, Unreadable) for one in known)
+
+
+@given(nodes, directories())
+def test_a_found_instance_fits_every_rule_that_fits_any(node: Node, directory: Directory) -> None:
+    match = find_instance(node, directory)
+    if isinstance(match, Found):
+        by_id = directory.by_id.get(parse_provider_id(node.provider_id) or "", ())
+        by_name = directory.by_name.get(node.name, ())
+        assert not by_id or match.instance in by_id
+        assert not by_name or match.instance in by_name
+
+
+@given(nodes, directories())
+def test_a_match_outlives_the_writing_of_the_provider_id(node: Node, directory: Directory) -> None:
+    before = decide(node, directory, config())
+    if isinstance(before.match, Found) and before.plan.patch:
+        after = decide(apply(node, before.plan.patch), directory, config())
+        assert isinstance(after.match, Found)
+        assert after.match.instance is before.match.instance
+        assert after.plan.patch is None

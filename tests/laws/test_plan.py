@@ -1,0 +1,117 @@
+from hypothesis import given
+
+from provider.config import Config
+from provider.decisions.decision import decide
+from provider.decisions.identity import Directory
+from provider.decisions.metadata import LABELS, describe
+from provider.decisions.plan import apply, plan
+from provider.decisions.registration import Refusal, registrations
+from provider.model import (
+    ANNOTATION_ENGINE,
+    TAINT_UNINITIALIZED,
+    AddressType,
+    Instance,
+    NewNode,
+    Node,
+    NodePatch,
+)
+from tests.builders import node, snapshot
+from tests.laws.strategies import clusters_of_nodes, configs, directories, instances, nodes
+
+OUR_LABELS = {label for labels in LABELS.values() for label in labels}
+INTERNAL = AddressType.INTERNAL_IP
+
+
+def planned(node: Node, instance: Instance, config: Config) -> NodePatch:
+    metadata = describe(instance, snapshot(instance), config)
+    return plan(node, metadata).patch or NodePatch()
+
+
+@given(nodes, instances, configs())
+def test_an_applied_plan_plans_nothing(node: Node, instance: Instance, config: Config) -> None:
+    after = apply(node, planned(node, instance, config))
+    assert planned(after, instance, config) == NodePatch()
+
+
+@given(nodes, instances, configs())
+def test_a_patch_names_only_what_changes_apart_from_the_twin_of_a_label(
+    node: Node, instance: Instance, config: Config
+) -> None:
+    patch = planned(node, instance, config)
+    assert (apply(node, patch) != node) == bool(patch.changes)
+    assert patch.addresses is None or patch.addresses != node.addresses
+    assert not patch.provider_id or not node.provider_id
+
+
+@given(nodes, instances, configs())
+def test_nothing_of_others_ever_changes(node: Node, instance: Instance, config: Config) -> None:
+    patch = planned(node, instance, config)
+    assert patch.labels.keys() <= OUR_LABELS
+    assert patch.annotations.keys() <= {ANNOTATION_ENGINE}
+    after = apply(node, patch)
+    others = tuple(taint for taint in node.taints if taint.key != TAINT_UNINITIALIZED)
+    assert tuple(taint for taint in after.taints if taint.key != TAINT_UNINITIALIZED) == others
+    assert after.provider_id == node.provider_id or not node.provider_id
+
+
+@given(nodes, instances, configs())
+def test_the_taint_never_goes_without_an_internal_ip(
+    node: Node, instance: Instance, config: Config
+) -> None:
+    patch = planned(node, instance, config)
+    if patch.taints is not None:
+        assert any(one.type == INTERNAL for one in apply(node, patch).addresses)
+
+
+@given(nodes, instances, configs())
+def test_no_node_ever_loses_its_last_internal_ip_or_a_hostname(
+    node: Node, instance: Instance, config: Config
+) -> None:
+    after = apply(node, planned(node, instance, config)).addresses
+    had, has = ({one.type for one in found} for found in (node.addresses, after))
+    assert INTERNAL in has or INTERNAL not in had
+    kept = {one for one in node.addresses if one.type == AddressType.HOSTNAME}
+    assert kept <= set(after)
+    assert len(after) == len(set(after))
+
+
+@given(nodes, instances, configs())
+def test_both_labels_of_a_pair_are_equal_after_either_is_written(
+    node: Node, instance: Instance, config: Config
+) -> None:
+    patch = planned(node, instance, config)
+    for pair in LABELS.values():
+        assert len({patch.labels.get(label) for label in pair}) == 1
+
+
+# ---- registration ----------------------------------------------------------------------------
+
+
+def created(new: NewNode) -> Node:
+    """The Node that the API server makes of `new`."""
+    return node(
+        new.name,
+        provider_id=new.provider_id,
+        labels=new.labels,
+        annotations=new.annotations,
+        taints=new.taints,
+        addresses=new.addresses,
+        system_uuid="",
+        kubelet_version="",
+    )
+
+
+@given(directories(), clusters_of_nodes, configs())
+def test_a_registered_node_is_found_needs_nothing_and_is_registered_once(
+    directory: Directory, there: dict[str, Node], config: Config
+) -> None:
+    new = [one for one in registrations(directory, there, config) if not isinstance(one, Refusal)]
+    added = {one.name: created(one) for one in new}
+    assert len(added) == len(new)
+    assert not added.keys() & there.keys()
+    again = registrations(directory, {**there, **added}, config)
+    assert all(isinstance(one, Refusal) for one in again)
+    for one in added.values():
+        decision = decide(one, directory, config)
+        assert decision.metadata is not None
+        assert decision.plan.patch is None
