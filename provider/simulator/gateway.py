@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -40,7 +41,9 @@ CONTEXT = "/ovirt-engine"
 _STOPPING = ((503, "Service Unavailable"), (404, "Not Found"), (500, "Internal Server Error"))
 _LATIN = "text/html;charset=ISO-8859-1"
 _FORM = "application/x-www-form-urlencoded"
-_LOCALE = "locale=en_US; path=/; secure; HttpOnly"
+_CERTIFICATE = "application/x-x509-ca-cert; charset=ISO-8859-1"
+_COOKIE = {"Set-Cookie": "locale=en_US; path=/; secure; HttpOnly"}
+_VARY = {"Vary": "Accept-Encoding"}
 
 
 class Gateway:
@@ -118,9 +121,8 @@ class Gateway:
                 return await self._service(http, name)
             case ["api", *segments]:
                 return await self._api(http, correlation, responder, tuple(segments))
-        raise Page(
-            404, "<!DOCTYPE html><html><head><title>404 - Page not found</title></head></html>"
-        )
+        text = "<!DOCTYPE html><html><head><title>404 - Page not found</title></head></html>"
+        raise Page(404, text, headers=_COOKIE)
 
     async def _token(self, http: web.Request) -> web.StreamResponse:
         try:
@@ -158,17 +160,20 @@ class Gateway:
                 self._engine.accounts.log_out((await self._form(http)).get("token", ""))
                 return _sso_reply({}, 200)
             case "health" if self._faults.database == "away":
-                raise Page(500, "DB Down!", content_type=_LATIN)
+                raise Page(500, "DB Down!", content_type=_LATIN, headers=_COOKIE)
             case "health":
-                raise Page(200, "DB Up!Welcome to Health Status!", content_type=_LATIN)
+                text = "DB Up!Welcome to Health Status!"
+                raise Page(200, text, content_type=_LATIN, headers=_COOKIE | _VARY)
             case "pki-resource":
-                if http.query.get("resource") != "ca-certificate":
-                    raise Page(400, error_page("400 - Bad Request"))
-                raise Page(
-                    200, self._engine.ca_certificate or CERTIFICATE,
-                    content_type="application/x-x509-ca-cert; charset=ISO-8859-1",
-                )  # fmt: skip
+                raise self._certificate(http)
         raise Page(404, error_page("404 - Not Found"))
+
+    def _certificate(self, http: web.Request) -> Page:
+        wanted = (http.query.get("resource"), http.query.get("format", "X509-PEM-CA"))
+        if wanted != ("ca-certificate", "X509-PEM-CA"):
+            return Page(400, error_page("400 - Bad Request"))
+        text = self._engine.ca_certificate or CERTIFICATE
+        return Page(200, text, content_type=_CERTIFICATE, headers=_COOKIE)
 
     async def _api(
         self, http: web.Request, correlation: str, responder: Responder, path: tuple[str, ...]
@@ -183,16 +188,18 @@ class Gateway:
         request = Request(
             self._engine.world, self._faults, self._tags, session.user,
             path[1:] if path[:1] == ("v4",) else path, http.query, http.headers,
-            f"{http.scheme}://{http.host}", self._turn, self._jobs,
+            f"{http.scheme}://{http.host}",
+            self._turn if self._faults.turns_addresses else 0, self._jobs,
         )  # fmt: skip
         if http.method == "GET":
             return await _send(request, responder)
         body = await _body(http, request)
         self._engine.world.correlation_id = correlation
         try:
-            return await responder.reply(write(request, http.method, body))
+            reply = write(request, http.method, body)
         finally:
             self._engine.world.correlation_id = ""
+        return await responder.reply(reply)
 
     async def _session(self, authorization: str) -> Session:
         kind, _, secret = authorization.partition(" ")
@@ -258,8 +265,10 @@ async def _refuse(responder: Responder, refusal: Refusal) -> web.StreamResponse:
 def _sso_reply(document: Document, status: int) -> web.Response:
     body = json.dumps(document, separators=(",", ":")) if document else "{ }"
     response = web.Response(body=body.encode(), status=status, content_type="application/json")
-    response.headers["Set-Cookie"] = _LOCALE
-    if status == 400:  # every error of the token endpoint
+    response.headers.update(_COOKIE)
+    if status == HTTPStatus.OK:
+        response.headers.update(_VARY)
+    else:
         response.force_close()
     response.enable_chunked_encoding()
     return response

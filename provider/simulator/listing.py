@@ -58,8 +58,9 @@ async def render_list(
     if not vms:
         yield _empty(is_followed=bool(tree), as_xml=as_xml)
         return
-    pause = request.faults.list_seconds * _BATCH / len(vms)
-    for start in range(0, len(vms), _BATCH):
+    starts = range(0, len(vms), _BATCH)
+    pause = request.faults.list_seconds / len(starts)
+    for start in starts:
         await asyncio.sleep(pause)
         pieces = [_vm(request, vm, tree, as_xml=as_xml) for vm in vms[start : start + _BATCH]]
         yield (comma if start else head) + comma.join(pieces)

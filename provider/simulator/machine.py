@@ -43,6 +43,7 @@ class Vm:
     fqdn: str | None = None
     has_agent: bool = True
     agent_speaks: bool = False
+    reports_os: bool = True
     tags: tuple[Tag, ...] = ()
     nics: tuple[Nic, ...] = ()
     devices: tuple[Device, ...] = ()
@@ -169,7 +170,6 @@ class Vm:
     def remove(self, user: User | None = None) -> None:
         """Be gone."""
         self._generation += 1
-        self.is_removed = True
         self.world.forget(self)
         self._write(113, user)
 

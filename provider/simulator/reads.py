@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from provider.simulator.eventlog import Event
     from provider.simulator.faults import Faults
     from provider.simulator.machine import Vm
-    from provider.simulator.objects import User
+    from provider.simulator.objects import Host, User
     from provider.simulator.tables import TagExpansion
     from provider.simulator.world import World
 
@@ -125,7 +125,7 @@ def read(request: Request) -> Reply | VmList:
     """The answer to a GET."""
     match request.path:
         case ():
-            return Reply("api", root_document(request.world, request.user))
+            return _root(request)
         case ("vms",):
             return _vm_list(request)
         case ("vms", vm_id):
@@ -139,6 +139,12 @@ def read(request: Request) -> Reply | VmList:
         case (name, object_id) if name in COLLECTIONS:
             return _object(request, name, object_id)
     raise request.unknown()
+
+
+def _root(request: Request) -> Reply:
+    document = root_document(request.world, request.user)
+    urls = [f"<{request.origin}{link['href']}>; rel={link['rel']}" for link in document["link"]]
+    return Reply("api", document, headers={"Link": ",".join(urls)})
 
 
 def checked_id(text: str) -> str:
@@ -308,7 +314,7 @@ _BLANK = _Blank()
 def _document(request: Request, name: str, thing: Any) -> Document:  # any object of the world
     match name:
         case "hosts":
-            return host_document(thing, request.world)
+            return _host(request, thing)
         case "jobs":
             return dict(thing)
         case "templates":
@@ -323,6 +329,13 @@ def _document(request: Request, name: str, thing: Any) -> Document:  # any objec
         "instancetypes": instance_type_document,
     }
     return writers[name](thing)  # type: ignore[operator, no-any-return]
+
+
+def _host(request: Request, host: Host) -> Document:
+    document = host_document(host, request.world)
+    if not request.user.is_administrator:
+        del document["cpu"]["type"]
+    return document
 
 
 def _object(request: Request, name: str, object_id: str) -> Reply:

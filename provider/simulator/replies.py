@@ -94,10 +94,12 @@ class Page(Refusal):
         content_type: str = HTML,
         is_correlated: bool = False,
         is_chunked: bool = True,
+        headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(text)
         self.status, self.text, self.content_type = status, text, content_type
         self.is_correlated, self.is_chunked = is_correlated, is_chunked
+        self.headers = headers or {}
 
 
 def authorize(user: User, fault: type[Fault] = Fault) -> None:

@@ -138,6 +138,8 @@ async def html(http: web.Request, page: Page, correlation: str = "") -> web.Stre
         response.headers["WWW-Authenticate"] = 'Basic realm="RESTAPI"'
     if correlation:
         response.headers["Correlation-Id"] = correlation
+    for name, value in page.headers.items():
+        response.headers[name] = value
     body = page.text.encode()
     if page.is_chunked:
         response.enable_chunked_encoding()

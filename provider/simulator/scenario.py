@@ -57,6 +57,7 @@ class UserSpec(_Part):
     """An account. A `UserRole` sees only its `vms`, as on an engine whose Filter is on."""
 
     name: str = Field(pattern=r".@.")
+    id: str = ""
     password: str
     role: Role = "ReadOnlyAdmin"
     vms: tuple[str, ...] = ()
@@ -130,15 +131,16 @@ class DeviceSpec(_Part):
     """An interface of the guest that is no vNIC: docker0, a VIP's alias, a bond."""
 
     name: str
-    mac: str
+    mac: str = ""
     addresses: tuple[Address, ...] = ()
 
 
 class VmSpec(_Part):
     """A VM, or with `count` many: `{n}` in name and fqdn counts from 0, addresses count up.
 
-    `overrides` replaces members of the rendered VM (null removes one), for odd VMs;
-    `broken_links` makes every `follow` of these links fail; `start_fault` is the engine's
+    `agent: false` is a guest that reports nothing, `reports_os: false` one that reports its
+    addresses only. `overrides` replaces members of the rendered VM (null removes one), for odd
+    VMs; `broken_links` makes every `follow` of these links fail; `start_fault` is the engine's
     reason to refuse a start.
     """
 
@@ -150,6 +152,7 @@ class VmSpec(_Part):
     status: VmStatus | None = "up"
     fqdn: str | None = None
     agent: bool = True
+    reports_os: bool = True
     tags: tuple[str, ...] = ()
     description: str = ""
     comment: str = ""

@@ -46,7 +46,7 @@ class Column(Generic[T]):
     """A searchable field: the texts of an object, and the words that a value may be.
 
     `is_row_wise` makes `!=` true when any row differs, or when there is none, as the engine's
-    join does with tags.
+    join does with tags; `expand` gives what a value stands for after `=`, not after `!=`.
     """
 
     texts: Callable[[T], Iterable[str]]
@@ -85,7 +85,7 @@ class Term(Generic[T]):
         return self._compare(self.column, tuple(self.column.texts(thing)), is_case_sensitive)
 
     def _compare(self, column: Column[T], texts: tuple[str, ...], is_case_sensitive: bool) -> bool:  # noqa: FBT001 # an inner step of holds
-        if column.expand:
+        if column.expand and self.operator == "=":
             known = column.expand(self.value)
             hits = [text in known for text in texts]
         else:

@@ -15,7 +15,7 @@ _HIDDEN_NAMES = re.compile(r"(lo[0-9]*|Loopback.*|tun[0-9]*|veth[0-9a-f]*)\Z")
 
 
 def is_reported(version: Version, device: Device, macs: frozenset[str]) -> bool:
-    """Whether the engine passes on a guest's interface.
+    """Whether the engine takes a guest's interface into its database.
 
     Before 4.3 all; then all but some names; since 4.5 only those with the MAC of a vNIC that
     has a profile.

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from provider.simulator.encoding import Long
 from provider.simulator.objects import NIL_ID
-from provider.simulator.versions import is_reported
 
 if TYPE_CHECKING:
     from provider.simulator.encoding import Document
@@ -122,11 +121,11 @@ def _dynamic(vm: Vm) -> Document:
     document: Document = {"run_once": "false", "start_time": vm.started}
     if vm.host:
         document["host"] = ref("hosts", vm.host.id)
-    if vm.agent_speaks:
+    if vm.agent_speaks and vm.reports_os:
         document["guest_operating_system"] = _GUEST
         document["guest_time_zone"] = {"name": "Europe/Prague", "utc_offset": "+01:00"}
-        if vm.fqdn:
-            document["fqdn"] = vm.fqdn
+    if vm.agent_speaks and vm.fqdn:
+        document["fqdn"] = vm.fqdn
     return document
 
 
@@ -247,7 +246,7 @@ def nic_document(vm: Vm, nic: Nic) -> Document:
     if nic.has_profile and network:
         document["vnic_profile"] = ref("vnicprofiles", network.profile_id)
     if vm.world.version < (4, 4, 2):
-        mine = [d for d in device_documents(vm) if d["mac"]["address"] == nic.mac]
+        mine = [d for d in device_documents(vm) if d.get("mac") == {"address": nic.mac}]
         document["reported_devices"] = {"reported_device": mine} if mine else {}
     return document
 
@@ -256,19 +255,13 @@ def device_documents(vm: Vm, turn: int = 0) -> list[Document]:
     """What the guest reports; `turn` rotates the addresses of each device."""
     if not (vm.is_dynamic and vm.agent_speaks):
         return []
-    macs = frozenset(nic.mac for nic in vm.nics if nic.has_profile)
-    return [
-        _device_document(vm, device, turn)
-        for device in vm.devices
-        if is_reported(vm.world.version, device, macs)
-    ]
+    return [_device_document(vm, device, turn) for device in vm.devices]
 
 
 def _device_document(vm: Vm, device: Device, turn: int) -> Document:
-    ascii_id = (device.name + device.mac).encode()[:16].ljust(16, b"\0")
-    device_id = str(UUID(bytes=ascii_id))
+    ascii_id = (device.name + (device.mac or "null")).encode() * 4
+    device_id = str(UUID(bytes=ascii_id[:16]))
     document: Document = {
-        "mac": {"address": device.mac},
         "type": "network",
         "vm": ref("vms", vm.id),
         "name": device.name,
@@ -276,6 +269,8 @@ def _device_document(vm: Vm, device: Device, turn: int) -> Document:
         "href": f"{API}/vms/{vm.id}/reporteddevices/{device_id}",
         "id": device_id,
     }
+    if device.mac:
+        document["mac"] = {"address": device.mac}
     if device.addresses:
         split = turn % len(device.addresses)
         turned = device.addresses[split:] + device.addresses[:split]

@@ -22,6 +22,7 @@ from provider.simulator.objects import (
     Tag,
     User,
 )
+from provider.simulator.versions import is_reported
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,7 +54,7 @@ class World:
     def _build_frame(self, scenario: Scenario) -> None:
         self.root_tag = Tag(NIL_ID, "root", "root", None)
         self.users = [
-            User(self._id("user", u.name), u.name, u.password, u.role, frozenset(u.vms))
+            User(u.id or self._id("user", u.name), u.name, u.password, u.role, frozenset(u.vms))
             for u in scenario.users
         ]
         self.data_centers = [
@@ -102,13 +103,16 @@ class World:
         vm_id = spec.id or self._id("vm", f"{spec.cluster}/{spec.name}")
         pairs = [self._nic(vm_id, nic) for nic in spec.nics]
         extra = [Device(d.name, d.mac, tuple(str(a) for a in d.addresses)) for d in spec.devices]
+        devices = [*(d for _, d in pairs if d), *extra]
+        macs = frozenset(nic.mac for nic, _ in pairs if nic.has_profile)
         host = spec.host[0] if isinstance(spec.host, tuple) else spec.host
         vm = Vm(
             self, vm_id, spec.name, self.cluster(spec.cluster),
             host=self.host(host) if host else None, status=spec.status, fqdn=spec.fqdn,
-            has_agent=spec.agent, tags=tuple(self.tag(t) for t in spec.tags),
+            has_agent=spec.agent, reports_os=spec.reports_os,
+            tags=tuple(self.tag(t) for t in spec.tags),
             nics=tuple(nic for nic, _ in pairs),
-            devices=tuple(d for _, d in pairs if d) + tuple(extra),
+            devices=tuple(d for d in devices if is_reported(self.version, d, macs)),
             description=spec.description, comment=spec.comment,
             sockets=spec.sockets, cores=spec.cores, threads=spec.threads, memory=spec.memory,
             os=spec.os,
@@ -146,7 +150,8 @@ class World:
         return vm
 
     def forget(self, vm: Vm) -> None:
-        """Drop a removed VM."""
+        """Drop a VM, without an event; a list that runs shows it with its links empty."""
+        vm.is_removed = True
         self.vms.pop(vm.id, None)
 
     def vm(self, key: str) -> Vm:
@@ -248,10 +253,15 @@ class World:
     def write_event(
         self, code: int, refs: dict[str, tuple[str, str]], user: User | None = None, **words: str
     ) -> None:
-        """An event of now, by this user, under the correlation id of the request that runs."""
+        """An event of now, by this user, under the correlation id of the request that runs.
+
+        What a user does has a correlation id in any case.
+        """
+        correlation_id = self.correlation_id
         if user:
             refs = {**refs, "user": (user.audit_name, user.id)}
-        self.events.write(code, refs, correlation_id=self.correlation_id, **words)
+            correlation_id = correlation_id or str(uuid4())
+        self.events.write(code, refs, correlation_id=correlation_id, **words)
 
 
 def _named(things: Iterable[Named], key: str) -> Named:
