@@ -59,6 +59,8 @@ class Decoder:
             instance = self._join(vm)
         except (ValueError, OverflowError, OSError) as error:
             return Unreadable(vm.id.lower(), vm.name, str(error))
+        if known is not None and known[1] == instance:
+            instance = known[1]
         self._known[vm.id] = (vm, instance)
         return instance
 
@@ -128,10 +130,11 @@ def _moment(value: int | str | None) -> datetime | None:
 
 def _nics(vm: wire.Vm) -> tuple[Nic, ...]:
     nics = vm.nics.nic if vm.nics else ()
-    return tuple([_nic(nic.name, nic.mac.address if nic.mac else "") for nic in nics])
+    return tuple(map(_nic, nics))
 
 
 def _interfaces(vm: wire.Vm) -> tuple[Interface, ...]:
+    """The interfaces by name, as the engine sends them in any order, another each time."""
     devices = vm.reported_devices.reported_device if vm.reported_devices else []
     if not devices and vm.nics:
         devices = [
@@ -140,25 +143,30 @@ def _interfaces(vm: wire.Vm) -> tuple[Interface, ...]:
             if nic.reported_devices
             for device in nic.reported_devices.reported_device
         ]
-    return tuple(
-        [
-            _interface(
-                device.name,
-                device.mac.address if device.mac else "",
-                tuple([ip.address for ip in device.ips.ip]) if device.ips else (),
-            )
-            for device in devices
-        ]
-    )
+    return tuple(sorted(map(_interface, devices), key=_by_name))
 
 
-def _nic(name: str, mac: str) -> Nic:
-    return Nic(name, mac.lower() or None)
+def _by_name(interface: Interface) -> tuple[str, str]:
+    return interface.name, interface.mac or ""
 
 
-def _interface(name: str, mac: str, texts: tuple[str, ...]) -> Interface:
-    addresses = (_address(text) for text in texts)
-    return Interface(name, mac.lower() or None, tuple(a for a in addresses if a is not None))
+def _nic(nic: wire.WireNic) -> Nic:
+    return Nic(nic.name, _mac(nic.mac))
+
+
+def _interface(device: wire.Device) -> Interface:
+    texts = [ip.address for ip in device.ips.ip] if device.ips else ()
+    addresses = [address for text in texts if (address := _address(text)) is not None]
+    addresses.sort(key=_by_family)
+    return Interface(device.name, _mac(device.mac), tuple(addresses))
+
+
+def _mac(mac: wire.Mac | None) -> str | None:
+    return mac.address.lower() or None if mac else None
+
+
+def _by_family(address: IPAddress) -> tuple[int, int]:
+    return address.version, int(address)
 
 
 def _address(text: str) -> IPAddress | None:

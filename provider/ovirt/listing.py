@@ -19,7 +19,7 @@ from provider.model import Instance, Snapshot, Unreadable, shared_addresses
 from provider.ovirt.decode import Decoder
 from provider.ovirt.faults import InternalFault
 from provider.ovirt.reads import Reads, together
-from provider.ovirt.selection import is_selected
+from provider.ovirt.selection import carries_tag, is_selected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -107,7 +107,7 @@ class Lister:
         if vm is None:
             return None
         member = self._decoder.instance(vm)
-        if isinstance(member, Instance) and not is_selected(member, self._selection):
+        if isinstance(member, Instance) and not self._is_selected(member):
             return None
         if is_member or not self._selection.search:
             return member
@@ -194,13 +194,26 @@ class Lister:
         for index, vm in enumerate(vms):
             if index % _CHUNK == 0:
                 await asyncio.sleep(0)
-            whole = await self._alone(vm) if _is_hollow(vm) else vm
-            if whole is None:
-                continue
-            member = self._decoder.instance(whole)
-            if isinstance(member, Unreadable) or is_selected(member, self._selection):
+            member = await self._member(vm)
+            if isinstance(member, Unreadable) or (member and self._is_selected(member)):
                 members[member.id] = member
         return members
+
+    async def _member(self, vm: wire.Vm | Unreadable) -> Member | None:
+        """What a listed VM is; one that cannot be as it is listed is read alone first.
+
+        A VM that is removed while the list is made comes with its old status and without cards,
+        interfaces and tags (seen on engine 4.5.8), and one that was found by a tag carries it.
+        """
+        if _is_whole(vm):
+            member = self._decoder.instance(vm)
+            if isinstance(member, Unreadable) or carries_tag(member, self._selection):
+                return member
+        alone = await self._alone(vm)
+        return None if alone is None else self._decoder.instance(alone)
+
+    def _is_selected(self, instance: Instance) -> bool:
+        return is_selected(instance, self._selection)
 
     async def _confirm(self, previous: Snapshot, members: dict[str, Member]) -> None:
         """Asks for each VM that is missing now; adds to `members` what was only overlooked."""
@@ -225,14 +238,8 @@ class Lister:
                 )
 
 
-def _is_hollow(vm: wire.Vm | Unreadable) -> bool:
-    """Whether a listed VM says nothing at all: it is being removed, or half of it was sent.
-
-    A VM that is removed while the list is made comes with its old status and without cards,
-    interfaces and tags (seen on engine 4.5.8).
-    """
+def _is_whole(vm: wire.Vm | Unreadable) -> bool:
+    """Whether a listed VM came with all that was asked for; what is unreadable stays so."""
     if isinstance(vm, Unreadable):
-        return False
-    if vm.nics is None or vm.reported_devices is None or vm.tags is None:
         return True
-    return not (vm.nics.nic or vm.reported_devices.reported_device or vm.tags.tag)
+    return not (vm.nics is None or vm.reported_devices is None or vm.tags is None)

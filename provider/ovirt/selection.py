@@ -43,4 +43,9 @@ def is_selected(instance: Instance, selection: Selection) -> bool:
         return False
     if selection.data_centers and instance.data_center not in selection.data_centers:
         return False
+    return carries_tag(instance, selection)
+
+
+def carries_tag(instance: Instance, selection: Selection) -> bool:
+    """Whether the instance carries the selected tag or one below it."""
     return any(tag.name == selection.tag for tag in instance.tags)

@@ -34,12 +34,16 @@ def join_clusters(
     """The clusters by id, each with its data centre and whether its name is unambiguous."""
     names = {center.id: center.name for center in data_centers}
     centers = {c.id: names.get(c.data_center.id) if c.data_center else None for c in clusters}
-    aliases = {c.id: {c.name, f"{centers[c.id]}.{c.name}"} for c in clusters}
+    aliases = {c.id: _aliases(c.name, centers[c.id]) for c in clusters}
     used = Counter(alias for both in aliases.values() for alias in both)
     return {
         c.id: Cluster(c.name, centers[c.id], all(used[alias] == 1 for alias in aliases[c.id]))
         for c in clusters
     }
+
+
+def _aliases(cluster: str, data_center: str | None) -> set[str]:
+    return {cluster} if data_center is None else {cluster, f"{data_center}.{cluster}"}
 
 
 def join_tags(engine: str, tags: list[wire.WireTag]) -> dict[str, frozenset[Tag]]:

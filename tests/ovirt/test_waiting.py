@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from provider.model import InstanceStatus
+from provider.ovirt.waiting import Waiting
+from tests.builders import instance, snapshot, uuid_of
+
+UP = instance("w1")
+SILENT = instance("w1", ips=("fe80::1",))
+BOOTING = instance("w1", ips=(), status=InstanceStatus.POWERING_UP)
+
+
+def test_nothing_waits_among_sound_vms() -> None:
+    waiting = Waiting(2)
+    waiting.observe(snapshot(UP, instance("w2", status=InstanceStatus.DOWN, ips=())), now=10)
+
+    assert waiting.next(now=11) is None
+
+
+def test_what_somebody_wants_is_due_at_once_and_then_at_the_interval() -> None:
+    waiting = Waiting(2)
+    waiting.want([UP.id], now=10)
+
+    assert waiting.next(now=10) == (UP.id, 0)
+    waiting.was_read(UP.id, UP, now=10)
+    assert waiting.next(now=10) == (UP.id, 12)
+
+
+def test_a_wish_lasts_a_minute() -> None:
+    waiting = Waiting(2)
+    waiting.want([UP.id], now=10)
+
+    assert waiting.next(now=69) is not None
+    assert waiting.next(now=70) is None
+
+
+def test_a_wish_for_what_does_not_exist_can_be_forgotten() -> None:
+    waiting = Waiting(2)
+    waiting.want([UP.id], now=10)
+
+    waiting.forget(UP.id)
+
+    assert waiting.next(now=10) is None
+
+
+@pytest.mark.parametrize("vm", [SILENT, BOOTING, replace(UP, status=InstanceStatus.MIGRATING)])
+def test_a_vm_without_address_or_in_a_passing_state_waits_by_itself(vm: object) -> None:
+    waiting = Waiting(2)
+    assert isinstance(vm, type(UP))
+    waiting.observe(snapshot(vm), now=10)
+
+    assert waiting.next(now=10) == (vm.id, 12)
+    waiting.was_read(vm.id, UP, now=12)
+    assert waiting.next(now=12) is None
+
+
+def test_a_guest_that_never_speaks_is_given_up() -> None:
+    waiting = Waiting(2)
+    for now in range(10, 1000, 30):
+        waiting.observe(snapshot(SILENT), now=now)
+
+    assert waiting.next(now=1000) is None
+
+
+def test_another_state_starts_patience_anew() -> None:
+    waiting = Waiting(2)
+    waiting.observe(snapshot(BOOTING), now=0)
+    waiting.was_read(SILENT.id, SILENT, now=500)
+
+    assert waiting.next(now=700) == (SILENT.id, 502)
+
+
+def test_who_was_read_longest_ago_comes_first() -> None:
+    waiting = Waiting(2)
+    waiting.want([UP.id, uuid_of("w2")], now=10)
+    waiting.was_read(UP.id, UP, now=10)
+
+    assert waiting.next(now=11) == (uuid_of("w2"), 0)
+
+
+def test_a_listing_reads_everybody() -> None:
+    waiting = Waiting(2)
+    waiting.want([UP.id], now=10)
+    waiting.observe(snapshot(UP), now=11)
+
+    assert waiting.next(now=11) == (UP.id, 13)
