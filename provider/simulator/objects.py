@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 NIL_ID = "00000000-0000-0000-0000-000000000000"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class DataCenter:
     """A data centre."""
 
@@ -18,7 +18,7 @@ class DataCenter:
     is_local: bool
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Cluster:
     """A cluster; its data centre may be missing."""
 
@@ -29,7 +29,7 @@ class Cluster:
     architecture: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Host:
     """A hypervisor."""
 
@@ -40,7 +40,7 @@ class Host:
     status: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Tag:
     """A tag; only the root tag has no parent."""
 
@@ -50,7 +50,7 @@ class Tag:
     parent: Tag | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class InstanceType:
     """An instance type."""
 
@@ -60,7 +60,7 @@ class InstanceType:
     memory: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Network:
     """A logical network of a data centre, with the vNIC profile of its name."""
 
@@ -70,7 +70,7 @@ class Network:
     profile_id: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class User:
     """An account. `vms` are the VMs that a `UserRole` may see."""
 
