@@ -51,6 +51,17 @@ class Refusal:
     notice: Notice
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """An instance that gets no Node now, and what it waits for."""
+
+    instance: Instance
+    reason: str
+
+
+Prospect = NewNode | Refusal | Patience
+
+
 def registrations(
     directory: Directory, nodes: Mapping[str, Node], config: Config
 ) -> tuple[NewNode | Refusal, ...]:
@@ -62,21 +73,45 @@ def registrations(
     """
     if config.registration.mode != "create":
         return ()
+    found = prospects(directory, nodes, config)
+    return tuple(prospect for prospect in found if not isinstance(prospect, Patience))
+
+
+def prospects(
+    directory: Directory, nodes: Mapping[str, Node], config: Config
+) -> tuple[Prospect, ...]:
+    """What registration makes of each instance that no node claims; as `registrations`."""
     claimed = claimed_ids(nodes.values(), directory)
-    waiting = (
-        (instance, snapshot)
+    return tuple(
+        _prospect(instance, snapshot, directory, nodes, config)
         for snapshot in directory.snapshots.values()
         for instance in snapshot.instances.values()
-        if instance.id not in claimed and _is_due(instance, snapshot, config)
+        if instance.id not in claimed
     )
-    outcomes = (_register(*one, directory, nodes, config) for one in waiting)
-    return tuple(outcome for outcome in outcomes if outcome)
 
 
-def _is_due(instance: Instance, snapshot: Snapshot, config: Config) -> bool:
-    if instance.status is not InstanceStatus.UP or instance.started is None:
-        return False
-    return snapshot.taken - instance.started >= config.registration.delay
+def _prospect(
+    instance: Instance,
+    snapshot: Snapshot,
+    directory: Directory,
+    nodes: Mapping[str, Node],
+    config: Config,
+) -> Prospect:
+    if reason := _not_due(instance, snapshot, config):
+        return Patience(instance, reason)
+    return _register(instance, snapshot, directory, nodes, config)
+
+
+def _not_due(instance: Instance, snapshot: Snapshot, config: Config) -> str:
+    if instance.status is not InstanceStatus.UP:
+        return f"the VM is {instance.status or 'in a state that is not known'}"
+    if instance.started is None:
+        return "the engine does not say since when the VM is up"
+    if config.registration.mode != "create":
+        return "no node is it, and registration.mode is adopt: its kubelet has to register one"
+    if snapshot.taken - instance.started < config.registration.delay:
+        return "it is not up for registration.delay yet: its kubelet comes first"
+    return ""
 
 
 def _register(
@@ -85,7 +120,7 @@ def _register(
     directory: Directory,
     nodes: Mapping[str, Node],
     config: Config,
-) -> NewNode | Refusal | None:
+) -> Prospect:
     name = node_name(instance)
     if refusal := _refuse(instance, name.name, directory):
         return refusal
@@ -93,10 +128,10 @@ def _register(
         return _occupied(instance, node, directory)
     fqdn = plausible_fqdn(instance.fqdn)
     if fqdn in directory.by_fqdn and fqdn in nodes:
-        return None
+        return Patience(instance, f"the node {fqdn!r} could be it, by its FQDN")
     metadata = describe(instance, snapshot, config)
     if not has_internal_ip(metadata.addresses):
-        return None
+        return Patience(instance, "its guest reports no address that can be an InternalIP")
     return _new_node(instance, name, metadata, config)
 
 
@@ -114,10 +149,10 @@ def _refuse(instance: Instance, name: str | None, directory: Directory) -> Refus
     return None
 
 
-def _occupied(instance: Instance, node: Node, directory: Directory) -> Refusal | None:
+def _occupied(instance: Instance, node: Node, directory: Directory) -> Refusal | Patience:
     """A node of this name is the instance, or in doubt and told so, or another provider's."""
     if not isinstance(find_instance(node, directory), Foreign):
-        return None
+        return Patience(instance, f"the node {node.name!r} could be it, by its name")
     message = f"the node {node.name!r} belongs to another cloud provider"
     return Refusal(instance, Notice(Level.WARNING, "NodeNameTaken", message))
 

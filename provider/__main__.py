@@ -1,0 +1,7 @@
+"""`python -m provider` is `ovirt-ccm`."""
+
+import sys
+
+from provider.cli import main
+
+sys.exit(main())

@@ -1,0 +1,69 @@
+"""`explain NODE`: what a node is, what would be written to it, and why."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from typing import TYPE_CHECKING
+
+from provider.commands import options, terminal
+from provider.commands.explain_report import Explanation, as_json, print_explanation
+from provider.commands.gather import Listings, configuration, list_engines, list_nodes
+from provider.decisions.decision import decide
+from provider.errors import ProviderError
+from provider.kube.access import load_access
+from provider.kube.api import KubeApi
+from provider.metrics import Metrics
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from provider.config import Config
+    from provider.model import Node
+
+
+class NodeUnknown(ProviderError):
+    """The cluster has no node of this name."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The node, and the form of the result."""
+    parser.add_argument("node", metavar="NODE", help="name of a node of the cluster")
+    options.add_output(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the explanation; 1 when an engine could not be asked. Nothing is written anywhere."""
+    terminal.log_warnings()
+    config = configuration(arguments)
+    with terminal.progress("asking the cluster and the engines"):
+        node, listings = asyncio.run(_gather(config, arguments.kubeconfig, arguments.node))
+    directory = listings.directory(config)
+    explanation = Explanation(node, decide(node, directory, config), directory, config)
+    if arguments.output == "json":
+        terminal.print_json(as_json(explanation))
+    else:
+        print_explanation(explanation)
+    for error in listings.errors:
+        terminal.complain(error)
+    return 1 if listings.errors else 0
+
+
+async def _gather(config: Config, kubeconfig: Path | None, name: str) -> tuple[Node, Listings]:
+    access = await load_access(kubeconfig)
+    async with KubeApi(access, config.limits.kube_timeout, Metrics()) as api:
+        nodes = await list_nodes(api)
+    if name not in nodes:
+        raise NodeUnknown(f"the cluster has no node {name}.", remedy=_close(name, nodes))
+    return nodes[name], await list_engines(config)
+
+
+def _close(name: str, known: Collection[str]) -> str:
+    if not known:
+        return "It has no node at all."
+    close = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
+    if close:
+        return f"Did you mean {' or '.join(close)}?"
+    return "`kubectl get nodes` lists them."
