@@ -183,7 +183,7 @@ class Api:
         return _answer(request, target.resource, patched)
 
     async def _delete(self, request: web.Request, target: Target) -> web.StreamResponse:
-        body = await _read_json(request) if request.can_read_body else {}
+        body = await _read_delete_options(request)
         options = replace(
             _options(request, target),
             is_dry_run=_is_dry_run(request) or bool(body.get("dryRun")),
@@ -310,6 +310,14 @@ async def _read_json(request: web.Request) -> Any:
     except ValueError as error:
         message = f"the object provided is unrecognized: {error}"
         raise status.bad_request(message) from error
+
+
+async def _read_delete_options(request: web.Request) -> Object:
+    body = await _read_json(request) if request.can_read_body else {}
+    if not isinstance(body, dict) or not isinstance(body.get("preconditions") or {}, dict):
+        message = "json: cannot unmarshal into Go struct of type v1.DeleteOptions"
+        raise status.bad_request(message)
+    return body
 
 
 async def _read_object(request: web.Request, resource: Resource) -> Object:

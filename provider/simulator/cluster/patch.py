@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, cast
 
-from .status import bad_request, inapplicable
+from .status import StatusError, bad_request, inapplicable, undecodable_patch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,11 @@ def apply_patch(content_type: str, patch: Any, target: Object) -> Object:
         if not isinstance(patch, list):
             message = "error decoding patch: json: cannot unmarshal object into a list"
             raise bad_request(message)
-        return cast("Object", json_patch(target, patch))
+        patched = json_patch(target, patch)
+        if not isinstance(patched, dict):
+            message = "the object became something else"
+            raise undecodable_patch(message)
+        return patched
     if not isinstance(patch, dict):
         message = "error decoding patch: json: cannot unmarshal into a map"
         raise bad_request(message)
@@ -78,6 +82,9 @@ def _strategic_field(merged: Object, key: str, value: Any, path: str) -> None:
     if value is None:
         merged.pop(key, None)
     elif isinstance(value, dict):
+        if not isinstance(present or {}, dict):
+            message = f"{path} is no object"
+            raise undecodable_patch(message)
         merged[key] = _strategic_map(present or {}, value, path)
     elif isinstance(value, list) and path in _MERGE_KEYS:
         merged[key] = _strategic_list(present or [], value, path)
@@ -95,6 +102,9 @@ def _strategic_list(target: list[Object], patch: list[Object], path: str) -> lis
     why a repeated strategic patch of two InternalIPs is refused as a duplicate.
     """
     key = _MERGE_KEYS[path]
+    if not all(isinstance(item, dict) for item in patch):
+        message = f"list element types are not identical: {path}"
+        raise StatusError(500, "", message)
     elements = [item for item in patch if item != {"$patch": "replace"}]
     if len(elements) < len(patch) or not target:
         return [copy.deepcopy(item) for item in elements if "$patch" not in item]

@@ -19,6 +19,7 @@ _SUBDOMAIN = re.compile(rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*")
 _NAME_PART = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_FINALIZERS = ("kubernetes", "foregroundDeletion", "orphan")
 
 Check = Callable[["Object", "Object | None"], Iterable[Cause]]
 
@@ -86,6 +87,8 @@ def _check_metadata(new: Object, old: Object | None) -> Iterator[Cause]:
         yield from _check_label(key, value)
     for key in metadata.get("annotations", {}):
         yield from _check_key("metadata.annotations", key.lower())
+    for place, name in enumerate(metadata.get("finalizers", ())):
+        yield from _check_finalizer(place, name)
     if old is not None:
         for field in ("uid", "name", "namespace", "deletionTimestamp"):
             if metadata.get(field) != old["metadata"].get(field):
@@ -102,6 +105,13 @@ def _check_label(key: str, value: str) -> Iterator[Cause]:
         if len(value) > 63:
             why = "must be no more than 63 bytes"
         yield _invalid("metadata.labels", value, why)
+
+
+def _check_finalizer(place: int, name: str) -> Iterator[Cause]:
+    yield from _check_key("metadata.finalizers", name)
+    if "/" not in name and name not in _FINALIZERS:
+        why = "name is neither a standard finalizer name nor is it fully qualified"
+        yield _invalid(f"metadata.finalizers[{place}]", name, why)
 
 
 def _check_key(field: str, key: str) -> Iterator[Cause]:
@@ -135,7 +145,9 @@ def _check_taints(new: Object, _old: Object | None) -> Iterator[Cause]:
         field = f"metadata.taints[{place}]"
         key, effect = taint["key"], taint["effect"]
         yield from _check_key(f"{field}.key", key)
-        if effect not in _EFFECTS:
+        if not effect:
+            yield Cause("FieldValueRequired", f"{field}.effect", "Required value")
+        elif effect not in _EFFECTS:
             listed = ", ".join(f'"{known}"' for known in _EFFECTS)
             message = f"Unsupported value: {_go(effect)}: supported values: {listed}"
             yield Cause("FieldValueNotSupported", f"{field}.effect", message)

@@ -43,11 +43,16 @@ def _value(schema: Schema, value: Any, path: str, unknown: list[str]) -> Any:
         return _SCALARS[schema](value, path)
     if isinstance(schema, list):
         _require(value, list, path, "array")
-        return [_value(schema[0], item, path, unknown) for item in value]
+        return [_element(schema[0], item, path, unknown) for item in value]
     _require(value, dict, path, "object")
     if "*" in schema:
-        return {key: _value(schema["*"], item, path, unknown) for key, item in value.items()}
+        return {key: _element(schema["*"], item, path, unknown) for key, item in value.items()}
     return _struct(schema, value, path, unknown)
+
+
+def _element(schema: Schema, item: Any, path: str, unknown: list[str]) -> Any:
+    """A list's or map's element: null there is the zero value, not absence."""
+    return _zero(schema) if item is None else _value(schema, item, path, unknown)
 
 
 def _struct(schema: dict[str, Schema], value: Object, path: str, unknown: list[str]) -> Object:
@@ -68,7 +73,7 @@ def _zero(schema: Schema) -> Any:
     """What Go writes for a mandatory field that nobody set."""
     if isinstance(schema, dict) and "*" not in schema:
         return _struct(schema, {}, "", [])
-    return {"string": "", "int": 0, "bool": False}.get(str(schema))
+    return {"string": "", "quantity": "0", "int": 0, "bool": False}.get(str(schema))
 
 
 def _require(value: Any, wanted: type, path: str, name: str) -> None:

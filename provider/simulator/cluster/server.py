@@ -29,6 +29,7 @@ from .kubelet import Kubelet
 from .nodes import Nodes
 from .registry import Registry
 from .resources import EVENTS, LEASES, Object, to_wire
+from .reviews import review
 from .store import Store
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ class SimulatedCluster:
         self._token = token
         self.faults = Faults()
         self.nodes = Nodes(self._registry)
+        self.denied: set[str] = set()
+        """What access reviews say no to, as `patch nodes/status`; nothing else looks at it."""
         self.requests: deque[RecordedRequest] = deque(maxlen=_REQUESTS_KEPT)
         self._api = Api(
             self._registry,
@@ -192,6 +195,8 @@ class SimulatedCluster:
         self._store.forget_history()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if answer := await review(request, self.denied):
+            return answer
         return await self._api.handle(request, request[_RECORD].effect)
 
     @web.middleware

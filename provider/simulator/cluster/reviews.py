@@ -1,0 +1,38 @@
+"""Questions about oneself: who one is (SelfSubjectReview), what one may (SelfSubjectAccessReview)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from .resources import Object
+
+USER = "simulated"
+_REVIEWS = {
+    "/apis/authentication.k8s.io/v1/selfsubjectreviews": "SelfSubjectReview",
+    "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews": "SelfSubjectAccessReview",
+}
+
+
+async def review(request: web.Request, denied: Collection[str]) -> web.Response | None:
+    """The answer to such a question; None when the request is none.
+
+    `denied` has what is not allowed, as `VERB RESOURCE`: `patch nodes/status`.
+    """
+    kind = _REVIEWS.get(request.path)
+    if kind is None or request.method != "POST":
+        return None
+    question: Object = json.loads(await request.read())
+    if kind == "SelfSubjectReview":
+        status: Object = {"userInfo": {"username": USER, "groups": ["system:authenticated"]}}
+    else:
+        attributes = question["spec"]["resourceAttributes"]
+        parts = (attributes["resource"], attributes.get("subresource"))
+        what = f"{attributes['verb']} {'/'.join(part for part in parts if part)}"
+        status = {"allowed": what not in denied}
+    return web.json_response(question | {"status": status}, status=201)
