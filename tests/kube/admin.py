@@ -136,7 +136,12 @@ class Admin:
 
         Never ends by itself within the life of a test.
         """
-        url = f"{_NODES}?watch=1&fieldSelector=metadata.name={name}"
+        async for event in self.watch_nodes(f"metadata.name={name}"):
+            yield event
+
+    async def watch_nodes(self, selector: str = "") -> AsyncGenerator[tuple[str, Object]]:
+        """The same for all Nodes that this field selector fits."""
+        url = f"{_NODES}?watch=1&fieldSelector={selector}"
         endless = aiohttp.ClientTimeout(total=None)
         async with self._session.get(url, timeout=endless) as reply:
             async for line in reply.content:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 from tests.kube.admin import Admin
 from tests.kube.assets import AssetsError, find
 from tests.kube.control_plane import ControlPlane
+from tests.kube.product import Product, grant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
     from pathlib import Path
+
+    from provider.simulator.scenario import VmSpec
 
 _numbers = itertools.count(1)
 _PROOF = "real_api_server"
@@ -117,3 +120,27 @@ def node_prefix(control_plane: ControlPlane) -> Iterator[str]:
         ours = [name for name in names if name.partition("/")[2].startswith(prefix)]
         if ours:
             control_plane.kubectl("delete", "--ignore-not-found", "--wait=false", *ours)
+
+
+@pytest.fixture(scope="session")
+def controller_kubeconfig(control_plane: ControlPlane) -> Path:
+    """Access to the session's control plane with the rights of the product."""
+    return grant(control_plane)
+
+
+class NewProduct(Protocol):
+    """Makes the product for the session's control plane; `async with` starts and ends it."""
+
+    def __call__(self, *vms: VmSpec, **sections: Any) -> Product: ...
+
+
+@pytest.fixture
+def new_product(
+    control_plane: ControlPlane, controller_kubeconfig: Path, tmp_path: Path
+) -> NewProduct:
+    """A function that makes the product with an engine of these VMs."""
+
+    def make(*vms: VmSpec, **sections: Any) -> Product:
+        return Product(control_plane, controller_kubeconfig, tmp_path, vms, **sections)
+
+    return make

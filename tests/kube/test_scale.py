@@ -1,0 +1,55 @@
+"""Many nodes at once cost two writes each, on the real API server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from tests.kube.product import eventually, is_initialised, vm
+
+if TYPE_CHECKING:
+    from tests.kube.admin import Admin
+    from tests.kube.conftest import NewProduct
+
+_COUNT = 200
+
+
+async def test_two_hundred_nodes_at_once_cost_two_writes_each(
+    new_product: NewProduct, admin: Admin, node_prefix: str
+) -> None:
+    names = [f"{node_prefix}{n}" for n in range(_COUNT)]
+    many = vm(f"{node_prefix}{{n}}", "10.6.0.1", "fd00:6::1", count=_COUNT)
+    async with new_product(many) as product:
+        await asyncio.gather(
+            *(admin.create_node(name, system_uuid=product.vm(name).id) for name in names)
+        )
+        await eventually(lambda: _are_initialised(admin, node_prefix), "all are initialised")
+        await product.periods(1)
+
+    writes = product.writes(node_prefix)
+    assert Counter((w.verb, w.subresource, w.code) for w in writes) == {
+        ("patch", "status", 200): _COUNT,
+        ("patch", "", 200): _COUNT,
+    }
+    assert set(Counter(w.name for w in writes).values()) == {2}
+
+
+async def test_two_hundred_vms_without_nodes_cost_one_write_each(
+    new_product: NewProduct, admin: Admin, node_prefix: str
+) -> None:
+    many = vm(f"{node_prefix}{{n}}", "10.6.1.1", "fd00:61::1", count=_COUNT)
+    create = {"mode": "create", "delay": "0s"}
+    async with new_product(many, registration=create) as product:
+        await eventually(lambda: _are_initialised(admin, node_prefix), "all are registered")
+        await product.periods(1)
+
+    writes = product.writes(node_prefix)
+    assert Counter((w.verb, w.subresource, w.code) for w in writes) == {
+        ("create", "", 201): _COUNT
+    }
+
+
+async def _are_initialised(admin: Admin, prefix: str) -> bool:
+    nodes = await admin.nodes(prefix)
+    return len(nodes) == _COUNT and all(map(is_initialised, nodes))
