@@ -115,13 +115,15 @@ _STYLES = {
     Fate.SETTLED: "green",
 }
 _ADOPTING = (
-    "Adopting a node records its engine on it. Within seconds the controller then writes its"
-    " providerID, labels and addresses, and keeps labels and addresses true. No pod is stopped or"
-    " kept away, and where something is in the way the node stays as it is. Start its kubelet with"
-    " --cloud-provider=external before, else both write addresses. To give it up again: kubectl"
-    f" annotate node NAME {ANNOTATION_ENGINE}- (a providerID stays for good). The usual taint does"
-    f" the same, but keeps new pods away until all is written: kubectl taint node NAME"
-    f" {TAINT_UNINITIALIZED}=true:NoSchedule"
+    "To adopt a node is to record its engine on it. The controller then writes its providerID (for"
+    " good), its labels and its addresses within seconds, and keeps labels and addresses true. No"
+    " pod is stopped or kept away, and where something is in the way the node stays as it is."
+    " Before, start its kubelet with --cloud-provider=external: else both write its addresses."
+)
+_GIVING_UP = f"to give it up again: kubectl annotate node NAME {ANNOTATION_ENGINE}-"
+_TAINTING = (
+    "the usual way, which keeps new pods away until all is written:"
+    f" kubectl taint node NAME {TAINT_UNINITIALIZED}=true:NoSchedule"
 )
 
 
@@ -147,7 +149,7 @@ def _print_findings(console: Console, findings: tuple[Finding, ...]) -> None:
         grid = Table.grid(padding=(0, 1))
         for finding in group:
             grid.add_row(_mark(console, finding.result), _lines(finding))
-        console.print(Padding(grid, (0, 0, 0, 2)))
+        console.print(Padding(grid, (0, 0, 0, 2), expand=False))
 
 
 def _mark(console: Console, result: Result) -> Text:
@@ -191,20 +193,29 @@ def _print_strangers(console: Console, report: Report) -> None:
     console.print()
     console.print(Text("Nodes that nothing is done to", style="bold"))
     for stranger in report.strangers:
-        name = stranger.node.name
-        _print_line(console, 2, f"{name} {stranger.reason}")
-        if hint := report.hints.get(name):
-            _print_line(console, 4, hint)
-        if adoption := stranger.adoption:
-            for change in adoption.changes:
-                _print_line(console, 4, f"would change: {change}")
-            for obstacle in adoption.obstacles:
-                _print_line(console, 4, f"in the way: {obstacle}")
-            _print_line(console, 4, f"adopt it: {adoption.command}")
+        _print_stranger(console, stranger, report.hints)
     if any(stranger.adoption for stranger in report.strangers):
-        _print_line(console, 2, _ADOPTING)
+        _print_text(console, 2, _ADOPTING)
+        _print_line(console, 2, _GIVING_UP)
+        _print_line(console, 2, _TAINTING)
+
+
+def _print_stranger(console: Console, stranger: Stranger, hints: Mapping[str, str]) -> None:
+    _print_text(console, 2, f"{stranger.node.name}: {stranger.reason}")
+    if hint := hints.get(stranger.node.name):
+        _print_line(console, 4, hint)
+    if adoption := stranger.adoption:
+        changes = "; ".join(adoption.changes) or "nothing for now"
+        _print_text(console, 4, f"would be written when adopted: {changes}")
+        for obstacle in adoption.obstacles:
+            _print_text(console, 4, f"in the way: {obstacle}")
+        _print_line(console, 4, f"adopt it: {adoption.command}")
+
+
+def _print_text(console: Console, indent: int, text: str) -> None:
+    console.print(Padding(Text(text), (0, 0, 0, indent), expand=False))
 
 
 def _print_line(console: Console, indent: int, text: str) -> None:
-    """A line with a hanging indent; a command in it is never hyphenated."""
-    console.print(Padding(Text(text), (0, 0, 0, indent)))
+    """A line that only the terminal breaks, so that a command in it can be copied."""
+    console.print(Text(" " * indent + text), soft_wrap=True)

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from provider.commands import terminal
 from provider.decisions.identity import Absent, Ambiguous, Foreign, Found, Unknown
+from provider.decisions.outcomes import strangers
 from provider.decisions.plan import apply
 from provider.model import (
     ANNOTATION_ENGINE,
@@ -204,7 +205,7 @@ def instance_facts(vm: Instance, freshness: Freshness) -> Facts:
         ("FQDN", vm.fqdn or "-"),
         ("vNICs", terminal.words(f"{nic.name} {nic.mac or '-'}" for nic in vm.nics) or "-"),
         ("guest", "; ".join(_interface(one) for one in vm.interfaces) or "reports nothing"),
-        ("report", f"{freshness}"),
+        ("guest data", str(freshness)),
     ]
 
 
@@ -253,6 +254,7 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
     }
 
 
+_ALIGNED = 60  # characters; longer lines have their reason further right
 _SIGNS = {"+": "green", "-": "red", " ": ""}
 
 
@@ -289,11 +291,19 @@ def _print_diff(console: Console, explanation: Explanation) -> None:
     lines = diff(explanation)
     if not lines:
         console.print("  nothing")
-    grid = Table.grid(padding=(0, 2))
+    width = min(max((len(line.text) for line in lines), default=0), _ALIGNED)
     for line in lines:
-        text = Text(f"  {line.sign} {line.text}", style=_SIGNS[line.sign])
-        grid.add_row(text, Text(f"# {line.why}" if line.why else "", style="dim"))
-    console.print(grid)
+        text = Text(f"  {line.sign} {line.text:{width}}", style=_SIGNS[line.sign])
+        if line.why:
+            text.append(f"  # {line.why}", style="not bold dim default")
+        console.print(text, soft_wrap=True)
+    for stranger in strangers(
+        explanation.directory, {explanation.node.name: explanation.node}, explanation.config
+    ):
+        if adoption := stranger.adoption:
+            changes = "; ".join(adoption.changes) or "nothing for now"
+            console.print(Text(f"  when adopted: {changes}"))
+            console.print(Text(f"  to adopt it: {adoption.command}"), soft_wrap=True)
 
 
 def _print_notices(console: Console, explanation: Explanation) -> None:

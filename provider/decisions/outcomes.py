@@ -18,7 +18,14 @@ from provider.decisions.identity import (
     node_name,
 )
 from provider.decisions.metadata import describe
-from provider.decisions.registration import JOIN_PATIENCE, Refusal, never_joined, prospects
+from provider.decisions.registration import (
+    JOIN_PATIENCE,
+    Patience,
+    Refusal,
+    never_joined,
+    prospects,
+    refuse,
+)
 from provider.model import ANNOTATION_ENGINE, Instance, Level, NewNode, Unreadable
 
 if TYPE_CHECKING:
@@ -144,8 +151,11 @@ def _fate_without_node(instance: Instance, known: _Known) -> tuple[str | None, F
             return name, Fate.REFUSED, notice.message
         case None:
             return name, Fate.WAITS, "a node claims it by its providerID or systemUUID"
-        case patience:
-            return name, Fate.WAITS, patience.reason
+        case Patience(reason=reason):
+            if refusal := refuse(instance, known.directory, known.config):
+                return name, Fate.REFUSED, refusal.notice.message
+            return name, Fate.WAITS, reason
+    raise AssertionError  # there are no other prospects
 
 
 # ---- nodes that are not ours -----------------------------------------------------------------

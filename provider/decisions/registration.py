@@ -122,7 +122,7 @@ def _register(
     config: Config,
 ) -> Prospect:
     name = node_name(instance)
-    if refusal := _refuse(instance, name.name, directory):
+    if refusal := refuse(instance, directory, config):
         return refusal
     if node := nodes.get(name.name or ""):
         return _occupied(instance, node, directory)
@@ -135,7 +135,14 @@ def _register(
     return _new_node(instance, name, metadata, config)
 
 
-def _refuse(instance: Instance, name: str | None, directory: Directory) -> Refusal | None:
+def refuse(instance: Instance, directory: Directory, config: Config) -> Refusal | None:
+    """Why `instance` never gets a Node, whatever it waits for: its name or its id is not its own.
+
+    None when nothing is against it, and always when Nodes are not registered at all.
+    """
+    if config.registration.mode != "create":
+        return None
+    name = node_name(instance).name
     if name is None:
         message = f"no node name can be made of the VM name {instance.name!r}: rename the VM"
         return Refusal(instance, Notice(Level.WARNING, "NodeNameUnusable", message))

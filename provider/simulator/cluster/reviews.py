@@ -1,4 +1,4 @@
-"""Questions about oneself: who one is (SelfSubjectReview), what one may (SelfSubjectAccessReview)."""
+"""What clients ask about themselves: SelfSubjectReview and SelfSubjectAccessReview."""
 
 from __future__ import annotations
 
