@@ -71,9 +71,9 @@ def _strategic_map(target: Object, patch: Object, path: str) -> Object:
         inner = f"{path}.{key}" if path else key
         _strategic_field(merged, key, value, inner)
     for key, value in patch.items():
-        if key.startswith("$deleteFromPrimitiveList/"):
+        if key.startswith("$deleteFromPrimitiveList/") and isinstance(value, list):
             name = key.partition("/")[2]
-            merged[name] = [item for item in merged.get(name, []) if item not in value]
+            merged[name] = [item for item in merged.get(name) or () if item not in value]
     return merged
 
 
@@ -89,6 +89,7 @@ def _strategic_field(merged: Object, key: str, value: Any, path: str) -> None:
     elif isinstance(value, list) and path in _MERGE_KEYS:
         merged[key] = _strategic_list(present or [], value, path)
     elif isinstance(value, list) and path in _MERGED_SCALARS:
+        _require_elements(value, str, path)
         joined = list(dict.fromkeys([*(present or []), *value]))
         merged[key] = _ordered(joined, lambda item: item, value, present or [])
     else:
@@ -102,9 +103,7 @@ def _strategic_list(target: list[Object], patch: list[Object], path: str) -> lis
     why a repeated strategic patch of two InternalIPs is refused as a duplicate.
     """
     key = _MERGE_KEYS[path]
-    if not all(isinstance(item, dict) for item in patch):
-        message = f"list element types are not identical: {path}"
-        raise StatusError(500, "", message)
+    _require_elements(patch, dict, path)
     elements = [item for item in patch if item != {"$patch": "replace"}]
     if len(elements) < len(patch) or not target:
         return [copy.deepcopy(item) for item in elements if "$patch" not in item]
@@ -119,6 +118,13 @@ def _strategic_list(target: list[Object], patch: list[Object], path: str) -> lis
             merged[place] = _strategic_map(merged[place], item, path)
     before, patched = [item.get(key) for item in target], [item.get(key) for item in elements]
     return _ordered(merged, lambda item: item.get(key), patched, before)
+
+
+def _require_elements(patch: list[Any], wanted: type, path: str) -> None:
+    """Nothing, or the 500 that the API server answers to a list of mixed elements."""
+    if not all(isinstance(item, wanted) for item in patch):
+        message = f"list element types are not identical: {path}"
+        raise StatusError(500, "", message)
 
 
 def _ordered(
