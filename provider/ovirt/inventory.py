@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _REST = 10
 _FIRST_RETRY = 5.0  # seconds after a first failure; doubled up to a minute or the poll interval
 _LAST_RETRY = 60.0
+_TICK = 0.001  # seconds; what is due within it is due, as a timer may fire a little early
 
 log = structlog.get_logger()
 
@@ -115,19 +116,20 @@ class Inventory:
             snapshot = await self._lister.take(self.snapshot)
         except EngineError as error:
             self._failed(error)
-            ready = loop.time() + self._retry_delay()
-            costly_from = self._lister.pages_since
-            if costly_from is None:
-                return ready
-            return max(ready, costly_from + _REST * (loop.time() - costly_from))
+            return max(self._rested(), loop.time() + self._retry_delay())
         finally:
             self.has_answered = True
-        took = loop.time() - began
-        self._succeeded(took)
+        self._succeeded(loop.time() - began)
         self._waiting.observe(snapshot, loop.time())
         self._publish(snapshot)
         jitter = random.uniform(0.9, 1.1)  # noqa: S311  spreads load, is no secret
-        return began + max(self._poll * jitter, _REST * took)
+        return max(self._rested(), began + self._poll * jitter)
+
+    def _rested(self) -> float:
+        """When the engine has had its rest from the costly part of the last listing."""
+        now = asyncio.get_running_loop().time()
+        since = self._lister.pages_since
+        return now if since is None else since + _REST * (now - since)
 
     def _retry_delay(self) -> float:
         longest = max(self._poll, _LAST_RETRY)
@@ -165,12 +167,11 @@ class Inventory:
     async def _read_waiting(self, until: float) -> None:
         """Reads what waits, one VM at a time, until `until`; stops early when a read fails."""
         loop = asyncio.get_running_loop()
-        while loop.time() < until:
+        while until - loop.time() > _TICK:
             self._somebody_waits.clear()
             found = self._waiting.next(loop.time())
-            wake = min(until, found[1]) if found else until
-            if found is None or wake > loop.time():
-                await self._sleep_until(wake)
+            if found is None or found[1] - loop.time() > _TICK:
+                await self._sleep_until(min(until, found[1]) if found else until)
                 continue
             began = loop.time()
             try:

@@ -48,7 +48,7 @@ def many(count: int, **facts: Any) -> VmSpec:
 
 
 def scenario(*vms: VmSpec, **facts: Any) -> Scenario:
-    """Two data centres with a cluster and a host each, a tag with a child, and a reader."""
+    """Two data centres with a cluster each, three hosts, a tag with a child, and a reader."""
     defaults: dict[str, Any] = {
         "users": (
             UserSpec(name="reader@internal", password=PASSWORD, role="ReadOnlyAdmin"),
@@ -59,7 +59,11 @@ def scenario(*vms: VmSpec, **facts: Any) -> Scenario:
             ClusterSpec(name="blue", data_center="paris"),
             ClusterSpec(name="red", data_center="rome"),
         ),
-        "hosts": (HostSpec(name="hv-1", cluster="blue"), HostSpec(name="hv-2", cluster="red")),
+        "hosts": (
+            HostSpec(name="hv-1", cluster="blue"),
+            HostSpec(name="hv-2", cluster="red"),
+            HostSpec(name="hv-3", cluster="blue"),
+        ),
         "tags": (TagSpec(name="docker-host"), TagSpec(name="gpu", parent="docker-host")),
         "vms": vms,
     }
