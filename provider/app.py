@@ -66,7 +66,7 @@ class App:
             parts = config, api, informer, fleet, recorder, metrics
             nodes = NodeController(*parts)
             registration = RegistrationController(*parts)
-            reporter = EngineReporter(inventories, recorder)
+            reporter = EngineReporter(inventories, fleet, recorder)
             checks = _readiness(informer, inventories)
             await stack.enter_async_context(
                 WebServer(config.server, metrics, checks, nodes.count_nodes)

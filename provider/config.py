@@ -142,7 +142,7 @@ class Registration(Section):
     """`create` registers a Node for a VM whose kubelet does not; `adopt` only initialises."""
     delay: Duration = timedelta(seconds=60)
     """How long a VM must be up before a Node is registered for it: its kubelet comes first."""
-    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict)
+    labels: dict[LabelKey, LabelValue] = {}
     """Labels of the Nodes that are registered."""
     taints: tuple[TaintText, ...] = ()
     """Taints of the Nodes that are registered, as `key=value:NoSchedule`."""

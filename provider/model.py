@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from ipaddress import IPv4Address, IPv6Address
 
+    from provider.reasons import Reason
+
     IPAddress = IPv4Address | IPv6Address
 
 # ---- keys that the program writes on nodes ---------------------------------------------------
@@ -278,7 +280,7 @@ class Notice:
     """Something to say about a node: an Event, or with WAITING only what `explain` shows."""
 
     level: Level
-    reason: str
+    reason: Reason
     message: str
 
 

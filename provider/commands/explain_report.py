@@ -250,7 +250,7 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
             {"sign": line.sign, "text": line.text, "why": line.why} for line in diff(explanation)
         ],
         "notices": [{"level": n.level, "reason": n.reason, "message": n.message} for n in notices],
-        "silent_engines": list(explanation.directory.silent),
+        "silent_engines": dict(explanation.directory.silent),
     }
 
 

@@ -37,8 +37,9 @@ class Listings:
 
     def directory(self, config: Config) -> Directory:
         """What the engines have told, as the decisions want it."""
-        names = [engine.name for engine in config.engines]
-        return directory(self.snapshots, names, match_fqdn=config.identity.fqdn)
+        engines = {engine.name: "" for engine in config.engines}
+        engines |= {error.engine: str(error) for error in self.errors}
+        return directory(self.snapshots, engines, match_fqdn=config.identity.fqdn)
 
 
 async def list_engines(config: Config) -> Listings:

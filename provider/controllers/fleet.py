@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from provider.decisions.identity import Directory, directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from provider.config import Config
-    from provider.errors import EngineError
     from provider.model import Snapshot
     from provider.ovirt.inventory import Inventory
 
@@ -47,12 +46,15 @@ class Fleet:
         for inventory in self._inventories:
             inventory.want((instance_id,))
 
-    def troubles(self) -> Mapping[str, EngineError]:
-        """By engine, what its last listing failed with; engines that answer are not in it."""
-        return {i.engine.name: i.last_error for i in self._inventories if i.last_error}
+    def trouble_changed(self) -> None:
+        """An engine cannot be asked any more, or can again: have the directory say so."""
+        self._schedule()
 
     def _published(self, _snapshot: Snapshot, changed: frozenset[str]) -> None:
         self._changed |= changed
+        self._schedule()
+
+    def _schedule(self) -> None:
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_at(max(loop.time(), self._built + _REST), self._renew)
@@ -69,6 +71,6 @@ class Fleet:
     def _build(self) -> Directory:
         return directory(
             [inventory.snapshot for inventory in self._inventories if inventory.snapshot],
-            [engine.name for engine in self._config.engines],
+            {i.engine.name: str(i.last_error or "") for i in self._inventories},
             match_fqdn=self._config.identity.fqdn,
         )

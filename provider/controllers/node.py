@@ -23,6 +23,7 @@ from provider.errors import (
 from provider.kube.workqueue import WorkQueue
 from provider.kube.write import apply_patch
 from provider.model import Level, Notice
+from provider.reasons import Reason
 
 if TYPE_CHECKING:
     from provider.config import Config
@@ -178,7 +179,7 @@ class NodeController:
             _log.warning(
                 "a write was refused", node=node.name, why=str(error), again_in=str(delay)
             )
-            notice = Notice(Level.WARNING, "WriteRefused", error.message)
+            notice = Notice(Level.WARNING, Reason.WRITE_REFUSED, error.message)
             self._recorder.record(node, notice)
         return "error"
 

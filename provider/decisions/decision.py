@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from provider.decisions.identity import (
     Absent,
     Ambiguous,
-    Cause,
     Foreign,
     Found,
     Match,
@@ -18,6 +17,7 @@ from provider.decisions.identity import (
 from provider.decisions.metadata import describe
 from provider.decisions.plan import Plan, plan
 from provider.model import Level, Notice
+from provider.reasons import Reason
 
 if TYPE_CHECKING:
     from provider.config import Config
@@ -55,18 +55,22 @@ def _unmatched(
 ) -> Notice:
     match match:
         case Ambiguous(reason=reason):
-            return Notice(Level.WARNING, "IdentityAmbiguous", reason)
+            return Notice(Level.WARNING, Reason.IDENTITY_AMBIGUOUS, reason)
         case Unknown(cause=cause, reason=reason):
-            return Notice(_level(node, cause), cause, reason)
+            return Notice(_level(node, cause, directory), cause, reason)
         case Absent(instance_id=instance_id):
             return _absent(node, instance_id, directory)
     message = f"its providerID {match.provider_id} belongs to another cloud provider"
-    return Notice(Level.WAITING, "ForeignProviderID", message)
+    return Notice(Level.WAITING, Reason.FOREIGN_PROVIDER_ID, message)
 
 
-def _level(node: Node, cause: Cause) -> Level:
-    """An engine that is away is no event on each of its nodes: only where one waits for it."""
-    is_quiet = cause is Cause.ENGINE_SILENT and not node.is_uninitialized
+def _level(node: Node, cause: Reason, directory: Directory) -> Level:
+    """An engine that is away is no event on each of its nodes: only where one waits for it.
+
+    Nor is one that is being asked for the first time.
+    """
+    is_expected = not node.is_uninitialized or not any(directory.silent.values())
+    is_quiet = cause is Reason.ENGINE_UNREACHABLE and is_expected
     return Level.WAITING if is_quiet else Level.WARNING
 
 
@@ -76,14 +80,14 @@ def _absent(node: Node, instance_id: str | None, directory: Directory) -> Notice
             f"no selected VM has the id {instance_id} any more: the VM was removed or has lost"
             " its tag; the node is left as it is"
         )
-        return Notice(Level.WARNING, "InstanceNotSelected", message)
+        return Notice(Level.WARNING, Reason.INSTANCE_NOT_SELECTED, message)
     message = (
         f"no selected VM has the providerID {node.provider_id or '(none)'}, the id"
         f" {node.system_uuid or '(none)'} (systemUUID) or the name {node.name}: does the VM carry"
         " the tag?"
     )
     level = Level.WAITING if _is_newer_than_known(node, directory) else Level.WARNING
-    return Notice(level, "InstanceNotFound", message)
+    return Notice(level, Reason.INSTANCE_NOT_FOUND, message)
 
 
 def _is_newer_than_known(node: Node, directory: Directory) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from provider.model import ANNOTATION_ENGINE, Instance, Unreadable
+from provider.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -137,19 +138,11 @@ class Foreign:
     provider_id: str
 
 
-class Cause(StrEnum):
-    """Why it cannot be said which instance a node is; the reason of the Event."""
-
-    ENGINE_SILENT = "EngineUnreachable"
-    ENGINE_CHANGED = "EngineChanged"
-    UNREADABLE = "InstanceUnreadable"
-
-
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """Which instance it is cannot be said now: nothing may be done to it."""
 
-    cause: Cause
+    cause: Reason
     reason: str
 
 
@@ -163,14 +156,14 @@ Match = Found | Absent | Ambiguous | Foreign | Unknown
 class Directory:
     """All that the engines have told, indexed; built anew with each published snapshot.
 
-    `snapshots` are by the engine's configured name. `silent` are the configured engines that have
-    not answered yet. `engine_ids` are all ids and names that a node may have recorded for an
-    engine that has. The indexes lead to readable and unreadable instances of all engines;
-    `by_fqdn` is empty unless that rule is switched on.
+    `snapshots` are by the engine's configured name. `silent` are the configured engines
+    that have not answered yet, and why, as far as that is known. `engine_ids` are all ids and
+    names that a node may have recorded for an engine that has. The indexes lead to readable and
+    unreadable instances of all engines; `by_fqdn` is empty unless that rule is switched on.
     """
 
     snapshots: Mapping[str, Snapshot]
-    silent: tuple[str, ...]
+    silent: Mapping[str, str]
     engine_ids: frozenset[str]
     by_id: Mapping[str, tuple[Candidate, ...]]
     by_name: Mapping[str, tuple[Candidate, ...]]
@@ -178,9 +171,12 @@ class Directory:
 
 
 def directory(
-    snapshots: Iterable[Snapshot], engines: Iterable[str], *, match_fqdn: bool
+    snapshots: Iterable[Snapshot], engines: Mapping[str, str], *, match_fqdn: bool
 ) -> Directory:
-    """The directory of the last `snapshots`, one an engine, of the configured `engines`."""
+    """The directory of the last `snapshots`, one an engine, of the configured `engines`.
+
+    `engines` has by name why an engine cannot be asked; "" for one that can, or was not yet.
+    """
     by_engine = {snapshot.engine: snapshot for snapshot in snapshots}
     by_id: defaultdict[str, list[Candidate]] = defaultdict(list)
     by_name: defaultdict[str, list[Candidate]] = defaultdict(list)
@@ -193,7 +189,7 @@ def directory(
             by_fqdn[fqdn].append(candidate)
     return Directory(
         snapshots=by_engine,
-        silent=tuple(name for name in engines if name not in by_engine),
+        silent={name: why for name, why in engines.items() if name not in by_engine},
         engine_ids=frozenset(chain.from_iterable((s, by_engine[s].engine_id) for s in by_engine)),
         by_id=_frozen(by_id),
         by_name=_frozen(by_name),
@@ -234,19 +230,23 @@ def find_instance(node: Node, directory: Directory) -> Match:
         return Foreign(node.provider_id)
     recorded = node.annotations.get(ANNOTATION_ENGINE)
     if recorded is not None and recorded not in directory.engine_ids:
-        cause = Cause.ENGINE_SILENT if directory.silent else Cause.ENGINE_CHANGED
+        cause = Reason.ENGINE_UNREACHABLE if directory.silent else Reason.ENGINE_CHANGED
         reason = f"its engine {recorded} is not configured or has not answered yet"
         return Unknown(cause, reason)
     fitting = _fitting(node, claimed, directory)
     is_claim_met = not claimed or claimed in directory.by_id
     if directory.silent and not (fitting and is_claim_met and fitting[0][0] not in _WEAK):
-        reason = f"engine {', '.join(directory.silent)} has not answered yet"
-        return Unknown(Cause.ENGINE_SILENT, reason)
+        return Unknown(Reason.ENGINE_UNREACHABLE, _not_answered(directory))
     if not fitting:
         return Absent(claimed)
     if not is_claim_met:
         return _ambiguous(f"its providerID names {claimed}, which is not selected", fitting[:1])
     return _judge(fitting, recorded)
+
+
+def _not_answered(directory: Directory) -> str:
+    told = (f"{name} ({why})" if why else name for name, why in directory.silent.items())
+    return f"an engine has not answered yet: {', '.join(told)}"
 
 
 def _fitting(node: Node, claimed: str | None, directory: Directory) -> tuple[Fitting, ...]:
@@ -299,10 +299,10 @@ def _judge(fitting: tuple[Fitting, ...], recorded: str | None) -> Match:
             return _ambiguous("two rules disagree", (fitting[0], other))
     if isinstance(chosen, Unreadable):
         reason = f"its instance {chosen.id} cannot be understood: {chosen.reason}"
-        return Unknown(Cause.UNREADABLE, reason)
+        return Unknown(Reason.INSTANCE_UNREADABLE, reason)
     if recorded not in (None, chosen.engine_id, chosen.engine):
         reason = f"its engine was {recorded}, and {_words(chosen)} fits now"
-        return Unknown(Cause.ENGINE_CHANGED, reason)
+        return Unknown(Reason.ENGINE_CHANGED, reason)
     return Found(chosen, rule)
 
 

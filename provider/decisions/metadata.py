@@ -25,6 +25,7 @@ from provider.model import (
     Level,
     Notice,
 )
+from provider.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,7 +135,7 @@ def _names(name: str | None) -> Names:
 
 def _changed(what: str, name: str, value: str) -> Notice:
     message = f"{what} {name!r} is written as the label value {value!r}"
-    return Notice(Level.NORMAL, "LabelValueChanged", message)
+    return Notice(Level.NORMAL, Reason.LABEL_VALUE_CHANGED, message)
 
 
 def _instance_type(instance: Instance) -> str | None:
@@ -172,7 +173,7 @@ def _zone_of_tags(instance: Instance, parent: str) -> tuple[Names, tuple[Notice,
             message = f"VM {instance.name} has no tag below the tag {parent}: its zone is unknown"
         case tags:
             message = f"VM {instance.name} has more than one tag below {parent}: {', '.join(tags)}"
-    return (), (Notice(Level.WARNING, "ZoneUnknown", message),)
+    return (), (Notice(Level.WARNING, Reason.ZONE_UNKNOWN, message),)
 
 
 def _region(instance: Instance, config: Config) -> str | None:

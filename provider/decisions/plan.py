@@ -22,6 +22,7 @@ from provider.model import (
     NodePatch,
     Notice,
 )
+from provider.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -88,17 +89,17 @@ def _is_managed(node: Node) -> bool:
 class _Change:
     """One thing that changes, in words, and the reason of the Event that tells it."""
 
-    reason: str
+    reason: Reason
     text: str
 
 
 _LABEL_REASONS = {
-    "instance type": "NodeInstanceTypeChanged",
-    "zone": "NodeZoneChanged",
-    "region": "NodeRegionChanged",
-    "host": "NodeHostChanged",
-    "cluster": "NodeClusterChanged",
-    "data center": "NodeDataCenterChanged",
+    "instance type": Reason.INSTANCE_TYPE_CHANGED,
+    "zone": Reason.ZONE_CHANGED,
+    "region": Reason.REGION_CHANGED,
+    "host": Reason.HOST_CHANGED,
+    "cluster": Reason.CLUSTER_CHANGED,
+    "data center": Reason.DATA_CENTER_CHANGED,
 }
 
 
@@ -107,20 +108,20 @@ def _changes(
 ) -> Iterator[_Change]:
     if addresses is not None and addresses != node.addresses:
         text = f"addresses: {_words(node.addresses)} -> {_words(addresses)}"
-        yield _Change("NodeAddressesChanged", text)
+        yield _Change(Reason.ADDRESSES_CHANGED, text)
     for what, labels in LABELS.items():
         different = [label for label in labels if _differs(node, metadata, label)]
         if different:
             old, new = node.labels.get(different[0]), metadata.labels[different[0]]
             yield _Change(_LABEL_REASONS[what], f"{what}: {old or 'none'} -> {new}")
     if not node.provider_id:
-        yield _Change("NodeProviderIDChanged", f"providerID: none -> {metadata.provider_id}")
+        yield _Change(Reason.PROVIDER_ID_WRITTEN, f"providerID: none -> {metadata.provider_id}")
     recorded = node.annotations.get(ANNOTATION_ENGINE)
     if recorded != metadata.engine_id:
         text = f"engine: {recorded or 'none'} -> {metadata.engine_id}"
-        yield _Change("NodeEngineChanged", text)
+        yield _Change(Reason.ENGINE_RECORDED, text)
     if node.is_uninitialized:
-        yield _Change("Synced", f"taint {TAINT_UNINITIALIZED}: removed")
+        yield _Change(Reason.SYNCED, f"taint {TAINT_UNINITIALIZED}: removed")
 
 
 def _patch(
@@ -162,7 +163,7 @@ def _said(
 ) -> Iterator[Notice]:
     if node.is_uninitialized:
         message = f"initialised from {metadata.provider_id}: {'; '.join(patch.changes)}"
-        yield Notice(Level.NORMAL, "Synced", message)
+        yield Notice(Level.NORMAL, Reason.SYNCED, message)
         yield from metadata.notices
     else:
         for change in changes:
@@ -189,7 +190,7 @@ def _choose_addresses(node: Node, metadata: InstanceMetadata) -> _Choice:
     provided = _provided_ips(node)
     if isinstance(provided, InvalidNodeIPs):
         message = f"annotation {ANNOTATION_PROVIDED_NODE_IP}: {provided.reason}"
-        return _Choice(None, (Notice(Level.WARNING, "ProvidedNodeIPInvalid", message),))
+        return _Choice(None, (Notice(Level.WARNING, Reason.PROVIDED_NODE_IP_INVALID, message),))
     is_known = has_internal_ip(metadata.addresses)
     match metadata.freshness:
         case Freshness.LIVE if is_known:
@@ -213,7 +214,7 @@ def _waiting(metadata: InstanceMetadata) -> Notice:
         Freshness.LIVE: "the guest reports no address that can be the node's InternalIP",
         Freshness.SILENT: "the guest agent has reported nothing yet",
     }.get(metadata.freshness, "neither the kubelet nor the engine knows an InternalIP")
-    return Notice(Level.WAITING, "NoInternalIP", missing)
+    return Notice(Level.WAITING, Reason.NO_INTERNAL_IP, missing)
 
 
 def _from_engine(
@@ -224,7 +225,7 @@ def _from_engine(
     if preferred is None:
         wanted = ", ".join(map(str, provided))
         message = f"the kubelet was told to use {wanted}, the guest has {_words(known)}"
-        return _Choice(None, (Notice(Level.WARNING, "NodeAddressMismatch", message),))
+        return _Choice(None, (Notice(Level.WARNING, Reason.ADDRESS_MISMATCH, message),))
     hostnames = (a for a in node.addresses if a.type == AddressType.HOSTNAME)
     return _Choice((*preferred, *(name for name in hostnames if name not in preferred)))
 
@@ -240,7 +241,7 @@ def _without_agent(node: Node, provided: tuple[IPAddress, ...]) -> _Choice:
     else:
         outcome = "install one, or start the kubelet with --node-ip"
     message = f"no guest agent has reported anything: {outcome}"
-    return _Choice(addresses, (Notice(Level.WARNING, "NoGuestAgent", message),))
+    return _Choice(addresses, (Notice(Level.WARNING, Reason.NO_GUEST_AGENT, message),))
 
 
 def _words(addresses: Iterable[NodeAddress]) -> str:

@@ -30,6 +30,7 @@ from provider.model import (
     Notice,
     Taint,
 )
+from provider.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -145,14 +146,14 @@ def refuse(instance: Instance, directory: Directory, config: Config) -> Refusal 
     name = node_name(instance).name
     if name is None:
         message = f"no node name can be made of the VM name {instance.name!r}: rename the VM"
-        return Refusal(instance, Notice(Level.WARNING, "NodeNameUnusable", message))
+        return Refusal(instance, Notice(Level.WARNING, Reason.NODE_NAME_UNUSABLE, message))
     if len(directory.by_id[instance.id]) > 1:
         message = f"two engines have a VM with the id {instance.id}"
-        return Refusal(instance, Notice(Level.WARNING, "IdentityAmbiguous", message))
+        return Refusal(instance, Notice(Level.WARNING, Reason.IDENTITY_AMBIGUOUS, message))
     if len(namesakes := directory.by_name[name]) > 1:
         vms = ", ".join(f"{one.name} ({one.id})" for one in namesakes)
         message = f"{len(namesakes)} VMs would be the node {name!r}: {vms}; rename all but one"
-        return Refusal(instance, Notice(Level.WARNING, "NodeNameClash", message))
+        return Refusal(instance, Notice(Level.WARNING, Reason.NODE_NAME_CLASH, message))
     return None
 
 
@@ -161,7 +162,7 @@ def _occupied(instance: Instance, node: Node, directory: Directory) -> Refusal |
     if not isinstance(find_instance(node, directory), Foreign):
         return Patience(instance, f"the node {node.name!r} could be it, by its name")
     message = f"the node {node.name!r} belongs to another cloud provider"
-    return Refusal(instance, Notice(Level.WARNING, "NodeNameTaken", message))
+    return Refusal(instance, Notice(Level.WARNING, Reason.NODE_NAME_TAKEN, message))
 
 
 def _new_node(
@@ -187,10 +188,10 @@ def _new_node(
 
 def _said(instance: Instance, name: NodeName, metadata: InstanceMetadata) -> Iterator[Notice]:
     message = f"registered for VM {instance.name} ({instance.id}, engine {instance.engine})"
-    yield Notice(Level.NORMAL, "Registered", message)
+    yield Notice(Level.NORMAL, Reason.REGISTERED, message)
     if name.is_sanitised:
         message = f"the VM name {instance.name!r} is no node name: the node is {name.name!r}"
-        yield Notice(Level.NORMAL, "NodeNameSanitised", message)
+        yield Notice(Level.NORMAL, Reason.NODE_NAME_SANITISED, message)
     yield from dict.fromkeys(metadata.label_notices.values())
     yield from metadata.notices
 
@@ -228,7 +229,7 @@ def superseded(nodes: Mapping[str, Node], directory: Directory) -> tuple[Superse
 
 def _superseded_by(name: str) -> Notice:
     message = f"a kubelet has registered its VM as node {name!r}; no kubelet has used this one"
-    return Notice(Level.NORMAL, "NodeSuperseded", message)
+    return Notice(Level.NORMAL, Reason.NODE_SUPERSEDED, message)
 
 
 def never_joined(node: Node, now: datetime) -> Notice | None:
@@ -242,7 +243,7 @@ def never_joined(node: Node, now: datetime) -> Notice | None:
         f"no kubelet has used it since it was registered at {node.created:%Y-%m-%d %H:%M} UTC:"
         " does the VM run a kubelet with this node name?"
     )
-    return Notice(Level.WARNING, "NodeNeverJoined", message)
+    return Notice(Level.WARNING, Reason.NODE_NEVER_JOINED, message)
 
 
 def _is_unused(node: Node) -> bool:

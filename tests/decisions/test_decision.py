@@ -15,7 +15,9 @@ TWINS = (instance("web", id=uuid_of("a")), instance("web", id=uuid_of("b")))
 
 
 def decided(node: Node, *instances: Instance, engines: str = "east") -> Decision:
-    known = directory([snapshot(*instances)], engines.split(), match_fqdn=False)
+    known = directory(
+        [snapshot(*instances)], dict.fromkeys(engines.split(), "503"), match_fqdn=False
+    )
     return decide(node, known, config())
 
 

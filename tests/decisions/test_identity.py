@@ -3,7 +3,6 @@ import pytest
 from provider.decisions.identity import (
     Absent,
     Ambiguous,
-    Cause,
     Directory,
     Foreign,
     Found,
@@ -21,6 +20,7 @@ from provider.decisions.identity import (
     provider_id,
 )
 from provider.model import ANNOTATION_ENGINE, Instance, Node, Snapshot, Unreadable
+from provider.reasons import Reason
 from tests.builders import ENGINE_ID, instance, node, snapshot, uuid_of
 
 UUID = "0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d"
@@ -29,7 +29,7 @@ SWAPPED = "3d2c1b0a-5f4e-6b4a-8c7d-9e0f1a2b3c4d"
 
 def known(*snapshots: Snapshot, match_fqdn: bool = False, engines: str = "") -> Directory:
     names = engines.split() or [one.engine for one in snapshots]
-    return directory(snapshots, names, match_fqdn=match_fqdn)
+    return directory(snapshots, dict.fromkeys(names, ""), match_fqdn=match_fqdn)
 
 
 def of(*instances: Instance) -> Directory:
@@ -219,7 +219,7 @@ def test_a_node_of_another_provider_is_foreign_whatever_else_fits() -> None:
 # ---- what is not known -----------------------------------------------------------------------
 
 
-def cause(match: Match) -> Cause:
+def cause(match: Match) -> Reason:
     assert isinstance(match, Unknown)
     assert match.reason
     return match.cause
@@ -236,30 +236,32 @@ def test_the_recorded_engine_may_be_an_id_or_a_name(engine: str) -> None:
 
 
 def test_a_node_of_an_engine_that_is_not_configured_is_unknown() -> None:
-    assert cause(find_instance(recorded("gone"), of(instance()))) is Cause.ENGINE_CHANGED
+    assert cause(find_instance(recorded("gone"), of(instance()))) is Reason.ENGINE_CHANGED
 
 
 def test_a_node_of_an_engine_that_may_be_the_silent_one_is_unknown() -> None:
     partly = known(snapshot(instance()), engines="east west")
-    assert cause(find_instance(recorded("w"), partly)) is Cause.ENGINE_SILENT
+    assert cause(find_instance(recorded("w"), partly)) is Reason.ENGINE_UNREACHABLE
 
 
 def test_a_node_that_is_found_in_another_engine_than_recorded_is_unknown() -> None:
     vm = instance("worker-1")
     both = known(snapshot(vm), snapshot(engine="west", engine_id="w"))
-    assert cause(find_instance(recorded("w"), both)) is Cause.ENGINE_CHANGED
+    assert cause(find_instance(recorded("w"), both)) is Reason.ENGINE_CHANGED
 
 
 def test_an_unreadable_instance_is_never_absent() -> None:
     odd = Unreadable(UUID, "odd", "its memory is no number")
     directory = known(snapshot(unreadable=[odd]))
     for it in (stranger("odd"), stranger(provider_id=UUID), stranger(system_uuid=SWAPPED)):
-        assert cause(find_instance(it, directory)) is Cause.UNREADABLE
+        assert cause(find_instance(it, directory)) is Reason.INSTANCE_UNREADABLE
 
 
 def test_an_unreadable_instance_without_a_name_is_known_by_its_id() -> None:
     directory = known(snapshot(unreadable=[Unreadable(UUID, None, "it has no name")]))
-    assert cause(find_instance(stranger(provider_id=UUID), directory)) is Cause.UNREADABLE
+    assert (
+        cause(find_instance(stranger(provider_id=UUID), directory)) is Reason.INSTANCE_UNREADABLE
+    )
 
 
 def test_an_unreadable_instance_can_contradict_another_rule() -> None:
@@ -281,7 +283,7 @@ def test_an_unreadable_instance_can_contradict_another_rule() -> None:
 )
 def test_nothing_is_absent_and_no_name_certain_while_an_engine_is_silent(unmatched: Node) -> None:
     partly = known(snapshot(instance("worker-1")), engines="east west")
-    assert cause(find_instance(unmatched, partly)) is Cause.ENGINE_SILENT
+    assert cause(find_instance(unmatched, partly)) is Reason.ENGINE_UNREACHABLE
 
 
 def test_an_id_is_certain_while_another_engine_is_silent() -> None:
@@ -291,7 +293,7 @@ def test_an_id_is_certain_while_another_engine_is_silent() -> None:
 
 
 def test_before_any_engine_answers_every_node_is_unknown() -> None:
-    assert cause(find_instance(node(), known(engines="east"))) is Cause.ENGINE_SILENT
+    assert cause(find_instance(node(), known(engines="east"))) is Reason.ENGINE_UNREACHABLE
 
 
 def test_claimed_ids_are_those_of_provider_ids_and_system_uuids() -> None:

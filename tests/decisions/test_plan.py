@@ -19,6 +19,7 @@ from provider.model import (
     Notice,
     Taint,
 )
+from provider.reasons import Reason
 from tests.builders import (
     ENGINE_ID,
     UNINITIALIZED,
@@ -111,13 +112,13 @@ def test_nothing_is_planned_for_a_node_that_is_not_the_programs_to_change(other:
 
 
 def test_what_could_not_be_found_out_is_said_when_a_node_is_initialised() -> None:
-    odd = Notice(Level.WARNING, "ZoneUnknown", "two tags")
+    odd = Notice(Level.WARNING, Reason.ZONE_UNKNOWN, "two tags")
     assert odd in plan(node(), metadata(notices=(odd,))).notices
     assert plan(ours(), metadata(notices=(odd,))) == Plan()
 
 
 def test_a_changed_label_value_is_said_once_and_only_when_it_is_written() -> None:
-    change = Notice(Level.NORMAL, "LabelValueChanged", "zone 'x y' is written as 'x-y-123456'")
+    change = Notice(Level.NORMAL, Reason.LABEL_VALUE_CHANGED, "'x y' is written as 'x-y-123456'")
     facts = metadata(labels=ZONE, label_notices={LABEL_ZONE: change, LABEL_ZONE_BETA: change})
     assert plan(node(), facts).notices[1:] == (change,)
     assert plan(node(labels=ZONE), facts).notices[1:] == ()

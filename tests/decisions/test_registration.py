@@ -39,7 +39,7 @@ from tests.builders import (
 
 
 def known(*snapshots: Snapshot, match_fqdn: bool = False) -> Directory:
-    return directory(snapshots, [one.engine for one in snapshots], match_fqdn=match_fqdn)
+    return directory(snapshots, {one.engine: "" for one in snapshots}, match_fqdn=match_fqdn)
 
 
 def by_name(*nodes: Node) -> dict[str, Node]:

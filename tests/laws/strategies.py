@@ -112,7 +112,7 @@ def directories(draw: st.DrawFn) -> Directory:
             snapshot(*there.values(), unreadable=odd, shared_addresses=shared, **facts)
         )
     configured = draw(st.sampled_from([("east",), ("east", "west")]))
-    return directory(snapshots, configured, match_fqdn=draw(st.booleans()))
+    return directory(snapshots, dict.fromkeys(configured, ""), match_fqdn=draw(st.booleans()))
 
 
 addresses = st.one_of(
@@ -164,6 +164,29 @@ nodes = st.builds(
     addresses=st.lists(addresses, max_size=4, unique=True).map(tuple),
     kubelet_version=st.sampled_from(["", "v1.37.2"]),
     is_deleting=st.sampled_from([False, False, False, True]),
+)
+# Those that plans are made for, with what makes plans differ.
+_internal = st.builds(NodeAddress, st.just(AddressType.INTERNAL_IP), ips.map(str))
+managed_nodes = st.builds(
+    node,
+    labels=st.dictionaries(
+        st.sampled_from([LABEL_ZONE, LABEL_ZONE_BETA, "app"]), st.sampled_from(NAMES[:3])
+    ),
+    annotations=st.fixed_dictionaries(
+        {ANNOTATION_ENGINE: st.sampled_from(["east", ENGINE_ID])},
+        optional={ANNOTATION_PROVIDED_NODE_IP: st.sampled_from(["10.0.0.1", "fd00::1,10.0.0.2"])},
+    ),
+    taints=_taints,
+    addresses=st.lists(_internal | addresses, max_size=3, unique=True).map(tuple),
+)
+reporting_instances = st.builds(
+    instance,
+    status=st.sampled_from(
+        [InstanceStatus.UP, InstanceStatus.UP, InstanceStatus.REBOOT_IN_PROGRESS]
+    ),
+    cluster=st.builds(Cluster, name=st.sampled_from(NAMES[:3])),
+    nics=st.just(()),
+    interfaces=_tuples(st.builds(Interface, name=st.just("eth0"), addresses=_tuples(ips))),
 )
 clusters_of_nodes: st.SearchStrategy[Mapping[str, Node]] = st.lists(nodes, max_size=4).map(
     lambda found: {one.name: one for one in found}

@@ -4,7 +4,13 @@ from hypothesis import strategies as st
 from provider.config import Config
 from provider.decisions.addresses import IPAddress, instance_addresses, prefer_node_ips
 from provider.model import Instance
-from tests.laws.strategies import configs, instances, ips, reports_in_two_orders
+from tests.laws.strategies import (
+    configs,
+    instances,
+    ips,
+    reporting_instances,
+    reports_in_two_orders,
+)
 
 
 @given(reports_in_two_orders(), configs())
@@ -13,6 +19,15 @@ def test_the_order_of_addresses_depends_on_no_order_of_the_guests_report(
 ) -> None:
     first, second = (instance_addresses(one, config.addresses, ()) for one in reports)
     assert first == second
+
+
+@given(reporting_instances, configs(), ips)
+def test_an_address_that_goes_moves_no_other(
+    instance: Instance, config: Config, gone: IPAddress
+) -> None:
+    everything = instance_addresses(instance, config.addresses, ())
+    rest = instance_addresses(instance, config.addresses, {gone})
+    assert rest == tuple(one for one in everything if one.address != str(gone))
 
 
 @given(instances, configs(), st.frozensets(ips))

@@ -16,7 +16,15 @@ from provider.model import (
     NodePatch,
 )
 from tests.builders import node, snapshot
-from tests.laws.strategies import clusters_of_nodes, configs, directories, instances, nodes
+from tests.laws.strategies import (
+    clusters_of_nodes,
+    configs,
+    directories,
+    instances,
+    managed_nodes,
+    nodes,
+    reporting_instances,
+)
 
 OUR_LABELS = {label for labels in LABELS.values() for label in labels}
 INTERNAL = AddressType.INTERNAL_IP
@@ -27,13 +35,13 @@ def planned(node: Node, instance: Instance, config: Config) -> NodePatch:
     return plan(node, metadata).patch or NodePatch()
 
 
-@given(nodes, instances, configs())
+@given(nodes | managed_nodes, instances | reporting_instances, configs())
 def test_an_applied_plan_plans_nothing(node: Node, instance: Instance, config: Config) -> None:
     after = apply(node, planned(node, instance, config))
     assert planned(after, instance, config) == NodePatch()
 
 
-@given(nodes, instances, configs())
+@given(nodes | managed_nodes, instances | reporting_instances, configs())
 def test_a_patch_names_only_what_changes_apart_from_the_twin_of_a_label(
     node: Node, instance: Instance, config: Config
 ) -> None:
@@ -43,7 +51,7 @@ def test_a_patch_names_only_what_changes_apart_from_the_twin_of_a_label(
     assert not patch.provider_id or not node.provider_id
 
 
-@given(nodes, instances, configs())
+@given(nodes | managed_nodes, instances | reporting_instances, configs())
 def test_nothing_of_others_ever_changes(node: Node, instance: Instance, config: Config) -> None:
     patch = planned(node, instance, config)
     assert patch.labels.keys() <= OUR_LABELS
@@ -54,7 +62,7 @@ def test_nothing_of_others_ever_changes(node: Node, instance: Instance, config: 
     assert after.provider_id == node.provider_id or not node.provider_id
 
 
-@given(nodes, instances, configs())
+@given(nodes | managed_nodes, instances | reporting_instances, configs())
 def test_the_taint_never_goes_without_an_internal_ip(
     node: Node, instance: Instance, config: Config
 ) -> None:
@@ -63,7 +71,7 @@ def test_the_taint_never_goes_without_an_internal_ip(
         assert any(one.type == INTERNAL for one in apply(node, patch).addresses)
 
 
-@given(nodes, instances, configs())
+@given(nodes | managed_nodes, instances | reporting_instances, configs())
 def test_no_node_ever_loses_its_last_internal_ip_or_a_hostname(
     node: Node, instance: Instance, config: Config
 ) -> None:
@@ -75,13 +83,25 @@ def test_no_node_ever_loses_its_last_internal_ip_or_a_hostname(
     assert len(after) == len(set(after))
 
 
-@given(nodes, instances, configs())
+@given(nodes | managed_nodes, instances | reporting_instances, configs())
 def test_both_labels_of_a_pair_are_equal_after_either_is_written(
     node: Node, instance: Instance, config: Config
 ) -> None:
     patch = planned(node, instance, config)
     for pair in LABELS.values():
         assert len({patch.labels.get(label) for label in pair}) == 1
+
+
+@given(managed_nodes, instances | reporting_instances, configs())
+def test_an_initialised_node_ends_as_its_instance_is_described(
+    node: Node, instance: Instance, config: Config
+) -> None:
+    metadata = describe(instance, snapshot(instance), config)
+    after = apply(node, plan(node, metadata).patch or NodePatch())
+    if not after.is_uninitialized and not metadata.is_migrating:
+        assert after.annotations[ANNOTATION_ENGINE] == metadata.engine_id
+        assert after.provider_id == metadata.provider_id
+        assert after.labels.items() >= metadata.labels.items()
 
 
 # ---- registration ----------------------------------------------------------------------------

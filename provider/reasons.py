@@ -1,0 +1,123 @@
+"""The reasons of all Events, and what each means to whoever reads it.
+
+They are an interface: alerts and scripts of users look for them.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Reason(StrEnum):
+    """The `reason` of an Event; what each means is in `MEANINGS`."""
+
+    SYNCED = "Synced"
+    REGISTERED = "Registered"
+    NODE_SUPERSEDED = "NodeSuperseded"
+    ADDRESSES_CHANGED = "NodeAddressesChanged"
+    HOST_CHANGED = "NodeHostChanged"
+    ZONE_CHANGED = "NodeZoneChanged"
+    REGION_CHANGED = "NodeRegionChanged"
+    INSTANCE_TYPE_CHANGED = "NodeInstanceTypeChanged"
+    CLUSTER_CHANGED = "NodeClusterChanged"
+    DATA_CENTER_CHANGED = "NodeDataCenterChanged"
+    ENGINE_RECORDED = "NodeEngineChanged"
+    PROVIDER_ID_WRITTEN = "NodeProviderIDChanged"
+    LABEL_VALUE_CHANGED = "LabelValueChanged"
+    NODE_NAME_SANITISED = "NodeNameSanitised"
+    IDENTITY_AMBIGUOUS = "IdentityAmbiguous"
+    INSTANCE_NOT_FOUND = "InstanceNotFound"
+    INSTANCE_NOT_SELECTED = "InstanceNotSelected"
+    INSTANCE_UNREADABLE = "InstanceUnreadable"
+    ENGINE_CHANGED = "EngineChanged"
+    NO_GUEST_AGENT = "NoGuestAgent"
+    ADDRESS_MISMATCH = "NodeAddressMismatch"
+    PROVIDED_NODE_IP_INVALID = "ProvidedNodeIPInvalid"
+    ZONE_UNKNOWN = "ZoneUnknown"
+    WRITE_REFUSED = "WriteRefused"
+    NODE_NAME_CLASH = "NodeNameClash"
+    NODE_NAME_TAKEN = "NodeNameTaken"
+    NODE_NAME_UNUSABLE = "NodeNameUnusable"
+    NODE_NEVER_JOINED = "NodeNeverJoined"
+    ENGINE_UNREACHABLE = "EngineUnreachable"
+    ENGINE_REACHABLE = "EngineReachable"
+    ENGINE_UNTRUSTED = "EngineUntrusted"
+    LOGIN_REFUSED = "LoginRefused"
+    PERMISSION_MISSING = "PermissionMissing"
+    SELECTION_INVALID = "SelectionInvalid"
+    ENGINE_REPLY_UNUSABLE = "EngineReplyUnusable"
+    LISTING_IMPLAUSIBLE = "ListingImplausible"
+    # These two are never sent: `explain` shows them.
+    FOREIGN_PROVIDER_ID = "ForeignProviderID"
+    NO_INTERNAL_IP = "NoInternalIP"
+
+
+MEANINGS: Mapping[Reason, str] = {
+    Reason.SYNCED: "The node is initialised.",
+    Reason.REGISTERED: "A Node was made for a VM whose kubelet had not come.",
+    Reason.NODE_SUPERSEDED: (
+        "A kubelet registered the VM under another name; the registered Node that no kubelet ever"
+        " used is removed."
+    ),
+    Reason.ADDRESSES_CHANGED: "The addresses followed the VM's.",
+    Reason.HOST_CHANGED: "The VM runs on another hypervisor.",
+    Reason.ZONE_CHANGED: "The zone labels followed the VM: volumes bound to the old zone may not.",
+    Reason.REGION_CHANGED: "The region labels followed the configuration or the VM.",
+    Reason.INSTANCE_TYPE_CHANGED: "The VM's size or instance type changed.",
+    Reason.CLUSTER_CHANGED: "The VM is in another oVirt cluster, or the cluster was renamed.",
+    Reason.DATA_CENTER_CHANGED: "The VM's data centre changed or was renamed.",
+    Reason.ENGINE_RECORDED: "The node now records its engine, as every initialised node does.",
+    Reason.PROVIDER_ID_WRITTEN: "The providerID was missing and has been written.",
+    Reason.LABEL_VALUE_CHANGED: "A name in oVirt is no label value; the message has its new form.",
+    Reason.NODE_NAME_SANITISED: "A VM's name is no node name; the message says what it became.",
+    Reason.IDENTITY_AMBIGUOUS: (
+        "More than one VM fits, or two rules disagree. Nothing is written until one is right:"
+        " compare providerID, system UUID and name in the message."
+    ),
+    Reason.INSTANCE_NOT_FOUND: (
+        "No selected VM is this node. Tag the VM (`ovirt-ccm tag`), or look at the selection."
+    ),
+    Reason.INSTANCE_NOT_SELECTED: (
+        "The node's VM was removed or is no longer selected; the node is left as it is."
+    ),
+    Reason.INSTANCE_UNREADABLE: (
+        "The engine's answer about the VM cannot be understood; nothing is written meanwhile."
+        " Please report it."
+    ),
+    Reason.ENGINE_CHANGED: (
+        "The engine that the node has recorded is not configured, or another one has its VM now."
+    ),
+    Reason.NO_GUEST_AGENT: (
+        "The guest reports no addresses; the kubelet's own is taken. Install qemu-guest-agent."
+    ),
+    Reason.ADDRESS_MISMATCH: (
+        "The kubelet's --node-ip is none of the addresses that the guest reports; the message"
+        " names both."
+    ),
+    Reason.PROVIDED_NODE_IP_INVALID: (
+        "The kubelet's --node-ip is neither one IP nor one of each family."
+    ),
+    Reason.ZONE_UNKNOWN: "topology.zone is tag:<parent>, and the VM has none or several below it.",
+    Reason.WRITE_REFUSED: "The API server refuses a write: RBAC or an admission webhook.",
+    Reason.NODE_NAME_CLASH: "Several VMs would be the same node: none is registered. Rename one.",
+    Reason.NODE_NAME_TAKEN: "A node of another cloud provider has the name of a VM.",
+    Reason.NODE_NAME_UNUSABLE: "No node name can be made of a VM's name. Rename the VM.",
+    Reason.NODE_NEVER_JOINED: "A registered Node is an hour old and no kubelet has used it.",
+    Reason.ENGINE_UNREACHABLE: "The engine gives no usable answer; it is tried again by itself.",
+    Reason.ENGINE_REACHABLE: "The engine answers again.",
+    Reason.ENGINE_UNTRUSTED: "The engine's certificate is not trusted: see `ca_file`.",
+    Reason.LOGIN_REFUSED: (
+        "The engine refuses user or password. A changed password file is tried at once, the same"
+        " password seldom, so that the account is not locked."
+    ),
+    Reason.PERMISSION_MISSING: "The account needs the role ReadOnlyAdmin on the system.",
+    Reason.SELECTION_INVALID: "The tag does not exist, or the engine refuses the search.",
+    Reason.ENGINE_REPLY_UNUSABLE: "An answer of the engine cannot be understood.",
+    Reason.LISTING_IMPLAUSIBLE: "A listing contradicts itself and was not taken for the truth.",
+    Reason.FOREIGN_PROVIDER_ID: "The node belongs to another cloud provider.",
+    Reason.NO_INTERNAL_IP: "The node waits for an address.",
+}

@@ -1,0 +1,115 @@
+"""The tables of README.md, made from the code; `python -m tests.readme` writes them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client.metrics import MetricWrapperBase
+
+from provider.cli import COMMANDS
+from provider.config import schema
+from provider.metrics import Metrics
+from provider.reasons import MEANINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def configuration() -> str:
+    """Every key of the configuration file, its default and its meaning."""
+    return _table(("key", "default", "meaning"), _keys(schema(), ""))
+
+
+def _keys(section: dict[str, Any], above: str) -> Iterator[tuple[str, str, str]]:
+    definitions = schema()["$defs"]
+    for name, field in section["properties"].items():
+        path = f"{above}{name}"
+        items = field.get("items", {})
+        if reference := items.get("$ref"):
+            yield f"`{path}`", _default(field), field["description"]
+            yield from _keys(definitions[_name(reference)], f"{path}[].")
+        elif "$ref" in field:
+            yield from _keys(definitions[_name(field["$ref"])], f"{path}.")
+        else:
+            yield f"`{path}`", _default(field), field["description"]
+
+
+def _name(reference: str) -> str:
+    return reference.rpartition("/")[2]
+
+
+def _default(field: dict[str, Any]) -> str:
+    if "default" not in field:
+        return "required"
+    value = field["default"]
+    match value:
+        case None | "" | [] | {}:
+            return ""
+        case bool():
+            return f"`{str(value).lower()}`"
+        case list():
+            return f"`[{', '.join(map(str, value))}]`"
+    return f"`{value}`"
+
+
+def commands() -> str:
+    """Every command."""
+    return _table(
+        ("command", "what it does"),
+        ((f"`ovirt-ccm {name}`", entry.summary) for name, entry in COMMANDS.items()),
+    )
+
+
+def events() -> str:
+    """Every reason of an Event."""
+    return _table(
+        ("reason", "meaning and what to do"),
+        ((f"`{reason}`", meaning) for reason, meaning in MEANINGS.items()),
+    )
+
+
+def metrics() -> str:
+    """Every series of our own."""
+    series = (s for s in vars(Metrics()).values() if isinstance(s, MetricWrapperBase))
+    rows = (
+        (f"`{_name_of(s)}`", str(s._type), ", ".join(s._labelnames), s._documentation)
+        for s in series
+    )
+    return _table(("series", "type", "labels", "meaning"), rows)
+
+
+def _name_of(series: MetricWrapperBase) -> str:
+    return f"{series._name}_total" if series._type == "counter" else series._name
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
+    )
+
+
+TABLES = {
+    "configuration": configuration,
+    "commands": commands,
+    "events": events,
+    "metrics": metrics,
+}
+
+
+def render(text: str) -> str:
+    """`text` with every table between its marks as the code has it."""
+    for name, table in TABLES.items():
+        begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
+        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+        assert pattern.search(text), f"README.md has no table {name}"
+        text = pattern.sub(f"{begin}\n{table()}\n{end}".replace("\\", r"\\"), text)
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(render(README.read_text("utf-8")), "utf-8")

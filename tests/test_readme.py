@@ -1,0 +1,20 @@
+"""README.md says what the code says."""
+
+import re
+
+from provider.reasons import MEANINGS, Reason
+from tests.readme import README, render
+
+
+def test_the_tables_are_those_of_the_code() -> None:
+    text = README.read_text("utf-8")
+
+    assert render(text) == text, "run `python -m tests.readme`"
+
+
+def test_each_reason_has_a_meaning_and_is_used() -> None:
+    sources = [path.read_text("utf-8") for path in README.parent.glob("provider/*/*.py")]
+
+    assert set(MEANINGS) == set(Reason)
+    used = {name for source in sources for name in re.findall(r"Reason\.([A-Z_]+)", source)}
+    assert used == {reason.name for reason in Reason}
