@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _module(arguments.command).run(arguments)
     except SystemExit as end:  # argparse has said all there is to say
         return WRONG_USAGE if end.code else FINE
-    except ConfigError as error:
+    except (ConfigError, options.UsageError) as error:
         return _complain(error, WRONG_USAGE)
     except ProviderError as error:
         return _complain(error, FAILED)

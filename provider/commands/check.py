@@ -53,7 +53,8 @@ async def _check(config: Config, file: Path, kubeconfig: Path | None) -> Report:
     engines = await asyncio.gather(*(check_engine(config, one) for one in config.engines))
     cluster = await asking
     snapshots = tuple(one.snapshot for one in engines if one.snapshot)
-    directory = Listings(snapshots, ()).directory(config)
+    errors = tuple(one.error for one in engines if one.error)
+    directory = Listings(snapshots, errors).directory(config)
     outcomes = instance_outcomes(directory, cluster.nodes or {}, config)
     unmanaged = strangers(directory, cluster.nodes or {}, config)
     findings = [_valid(config, file)]

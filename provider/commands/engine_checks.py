@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 class EngineReport:
     """What was found out about one engine; `snapshot` is None when it gave no listing.
 
-    `excluded` are the VMs that carry the tag and are not selected, with the reason.
+    `error` is what ended the checks early. `excluded` are the VMs that carry the tag and are not
+    selected, with the reason.
     """
 
     findings: list[Finding] = field(default_factory=list)
     snapshot: Snapshot | None = None
+    error: EngineError | None = None
     excluded: tuple[tuple[Instance, str], ...] = ()
 
 
@@ -43,6 +45,7 @@ async def check_engine(config: Config, engine: Engine) -> EngineReport:
             report.findings.append(await _log_in(client, subject))
             await _list(client, config.selection_of(engine), report, subject)
     except EngineError as error:
+        report.error = error
         report.findings.append(failure(subject, error, _unavailable(engine, error)))
     return report
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from provider.errors import ProviderError
+
 DEFAULT_CONFIG = Path("/etc/ovirt-ccm/config.yaml")
 """The default of `--config`; repeated here because the configuration is slow to import."""
+
+
+class UsageError(ProviderError):
+    """The options do not fit the configuration: wrong usage, found out late."""
 
 
 def add_common(parser: argparse.ArgumentParser, *, is_default: bool) -> None:

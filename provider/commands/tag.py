@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING
 
 from provider.commands import terminal
 from provider.commands.gather import client_of, configuration
-from provider.errors import ProviderError
+from provider.commands.options import UsageError
 
 if TYPE_CHECKING:
     import argparse
 
     from provider.config import Config, Engine
-
-
-class EngineUnclear(ProviderError):
-    """`--engine` is missing or names no configured engine."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,8 +46,8 @@ def _engine(config: Config, name: str | None) -> Engine:
             return engine
     known = terminal.words(engine.name for engine in config.engines)
     if name is None:
-        raise EngineUnclear("several engines are configured.", remedy=f"Give --engine: {known}.")
-    raise EngineUnclear(f"no engine {name} is configured.", remedy=f"Configured are: {known}.")
+        raise UsageError("several engines are configured.", remedy=f"Give --engine: {known}.")
+    raise UsageError(f"no engine {name} is configured.", remedy=f"Configured are: {known}.")
 
 
 async def _change(

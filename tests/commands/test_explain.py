@@ -1,0 +1,115 @@
+"""`explain` against a simulated engine and cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provider.simulator.scenario import NicSpec
+from tests.ovirt.lab import many, vm
+
+if TYPE_CHECKING:
+    from tests.commands.conftest import Ended, Lab, MakeLab
+
+
+async def explain(lab: Lab, node: str) -> Ended:
+    ended = await lab.run("explain", node, "--output", "json")
+    assert lab.writes() == []
+    return ended
+
+
+async def test_a_waiting_node_shows_vm_rule_and_every_change_with_its_reason(
+    make_lab: MakeLab,
+) -> None:
+    lab = await make_lab(many(1))
+    lab.cluster.kubelet("w0", system_uuid=lab.id_of("w0"))
+
+    ended = await explain(lab, "w0")
+
+    said = ended.json
+    changes = {(one["sign"], one["text"]): one["why"] for one in said["changes"]}
+    assert ended.status == 0
+    assert (said["match"], said["rule"]) == ("found", "systemUUID")
+    assert changes["+", "label topology.kubernetes.io/zone=blue"] == "topology.zone is cluster"
+    assert changes["+", "address InternalIP 10.0.0.1"] == "the guest reports it now"
+    assert changes["+", f"providerID ovirt://{lab.id_of('w0')}"] == "the VM's id"
+    assert any(sign == "-" and "uninitialized" in text for sign, text in changes)
+
+
+async def test_people_get_a_diff(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(1))
+    lab.cluster.kubelet("w0", system_uuid=lab.id_of("w0"))
+
+    ended = await lab.run("explain", "w0")
+
+    assert "of engine east, by its systemUUID" in ended.out
+    assert "  + label topology.kubernetes.io/region=east" in ended.out
+    assert "    address Hostname w0" in ended.out
+    assert "Normal Synced: initialised from" in ended.out
+
+
+async def test_a_node_that_waits_says_for_what(make_lab: MakeLab) -> None:
+    lab = await make_lab(vm("w0", nics=(NicSpec(addresses=()),)))
+    lab.cluster.kubelet("w0", system_uuid=lab.id_of("w0"))
+
+    ended = await explain(lab, "w0")
+
+    assert ended.json["changes"] == []
+    assert [(one["level"], one["reason"]) for one in ended.json["notices"]] == [
+        ("Waiting", "NoInternalIP")
+    ]
+
+
+async def test_a_node_that_is_not_managed_says_how_it_could_be(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(1))
+    lab.cluster.kubelet("w0", system_uuid=lab.id_of("w0"))
+    lab.cluster.nodes.patch("w0", {"spec": {"taints": None}})
+
+    ended = await lab.run("explain", "w0")
+
+    assert "to adopt it: kubectl annotate node w0 ccm.ovirt.org/engine=" in ended.out
+
+
+async def test_a_node_of_another_cloud_is_named_as_such(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(1))
+    lab.cluster.nodes.create(
+        {"metadata": {"name": "far"}, "spec": {"providerID": "aws:///eu/i-1"}}
+    )
+
+    ended = await explain(lab, "far")
+
+    assert (ended.json["match"], ended.json["changes"]) == ("foreign", [])
+    assert "aws:///eu/i-1" in ended.json["is"]
+
+
+async def test_an_unknown_node_lists_close_names(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(1))
+    lab.cluster.kubelet("worker-1", system_uuid="")
+
+    ended = await lab.run("explain", "worker-l")
+
+    assert ended.status == 1
+    assert ended.out == ""
+    assert ended.err == "error: the cluster has no node worker-l. Did you mean worker-1?\n"
+
+
+async def test_an_engine_that_is_away_is_said_and_makes_the_status_1(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(1))
+    lab.cluster.kubelet("w0", system_uuid=lab.id_of("w0"))
+    await lab.engine.stop()
+
+    ended = await explain(lab, "w0")
+
+    assert ended.status == 1
+    assert ended.json["match"] == "unknown"
+    assert ended.err.startswith("error: engine east: cannot connect")
+
+
+async def test_without_a_cluster_it_is_one_sentence(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(1))
+    await lab.cluster.stop()
+
+    ended = await lab.run("explain", "w0")
+
+    assert ended.status == 1
+    assert ended.err.count("\n") == 1
+    assert ended.err.startswith("error: list nodes: ")
