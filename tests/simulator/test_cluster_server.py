@@ -172,3 +172,17 @@ def test_a_patch_leaves_its_target_as_it_was() -> None:
 )
 def test_ages_are_written_as_kubectl_writes_them(seconds: int, text: str) -> None:
     assert human_duration(seconds) == text
+
+
+async def test_access_reviews_say_what_is_denied_and_take_json_only() -> None:
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    question = {"spec": {"resourceAttributes": {"verb": "list", "resource": "nodes"}}}
+    async with started() as wire:
+        allowed = await wire.send("POST", path, question)
+        wire.cluster.denied.add("list nodes")
+        denied = await wire.send("POST", path, question)
+        refused, _ = await wire.send("POST", path, question, "application/vnd.kubernetes.protobuf")
+
+    answers = [(code, body["status"]["allowed"]) for code, body in (allowed, denied)]
+    assert answers == [(201, True), (201, False)]
+    assert refused == 415

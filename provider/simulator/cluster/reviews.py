@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from .status import unsupported_media_type
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -27,6 +29,8 @@ async def review(request: web.Request, denied: Collection[str]) -> web.Response 
     kind = _REVIEWS.get(request.path)
     if kind is None or request.method != "POST":
         return None
+    if request.content_type != "application/json":
+        raise unsupported_media_type(("application/json",))  # kubectl asks in protobuf
     question: Object = json.loads(await request.read())
     if kind == "SelfSubjectReview":
         status: Object = {"userInfo": {"username": USER, "groups": ["system:authenticated"]}}
