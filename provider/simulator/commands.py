@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from provider.simulator.reads import checked_id, visible_vm
+from provider.simulator.apirequest import checked_id
+from provider.simulator.reads import visible_vm
 from provider.simulator.replies import (
     BAD_SYNTAX,
     ActionFault,
@@ -38,10 +39,10 @@ from provider.simulator.vm_document import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from provider.simulator.apirequest import Request
     from provider.simulator.encoding import Document
     from provider.simulator.machine import Vm
     from provider.simulator.objects import User
-    from provider.simulator.reads import Request
 
 _VM_NAME = re.compile(r"[\w.-]{1,64}")
 _VM_TYPES = frozenset({"server", "desktop", "high_performance"})

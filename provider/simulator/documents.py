@@ -64,6 +64,25 @@ _STATISTICS = (
 
 def root_document(world: World, user: User) -> Document:
     """`GET /api`: product, version, summary (administrators only) and links."""
+    document: Document = {
+        "product_info": _product(world),
+        "special_objects": {
+            "blank_template": ref("templates", NIL_ID),
+            "root_tag": ref("tags", NIL_ID),
+        },
+        "time": world.clock.epoch_ms(),
+        "authenticated_user": ref("users", user.id),
+        "effective_user": ref("users", user.id),
+        "link": root_links(),
+    }
+    if user.is_administrator:
+        document |= {"engine_backup": {}, "summary": _summary(world)}
+    elif world.version < (4, 3):
+        document["summary"] = {}
+    return document
+
+
+def _product(world: World) -> Document:
     major, minor, build = world.version
     product: Document = {
         "name": "oVirt Engine",
@@ -79,22 +98,7 @@ def root_document(world: World, user: User) -> Document:
         product["vendor"] = "ovirt.org"
     if world.version >= (4, 4, 3):
         product["instance_id"] = world.instance_id
-    document: Document = {
-        "product_info": product,
-        "special_objects": {
-            "blank_template": ref("templates", NIL_ID),
-            "root_tag": ref("tags", NIL_ID),
-        },
-        "time": world.clock.epoch_ms(),
-        "authenticated_user": ref("users", user.id),
-        "effective_user": ref("users", user.id),
-        "link": root_links(),
-    }
-    if user.is_administrator:
-        document |= {"engine_backup": {}, "summary": _summary(world)}
-    elif world.version < (4, 3):
-        document["summary"] = {}
-    return document
+    return product
 
 
 def _summary(world: World) -> Document:

@@ -12,10 +12,11 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from provider.simulator.accounts import API_SCOPE, Session, SsoRefusal
+from provider.simulator.apirequest import Request, VmList
 from provider.simulator.commands import bad_syntax, write
 from provider.simulator.encoding import from_json, from_xml
 from provider.simulator.listing import check_follow, render_list
-from provider.simulator.reads import Request, VmList, read
+from provider.simulator.reads import read
 from provider.simulator.replies import (
     EXPIRED,
     NOT_AUTHORIZED,

@@ -14,8 +14,8 @@ from provider.simulator.vm_document import vm_document, with_all_content
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from provider.simulator.apirequest import Request, VmList
     from provider.simulator.machine import Vm
-    from provider.simulator.reads import Request, VmList
 
 # These are made of the VM alone, so that they can be kept as long as it does not change.
 _OWN_LINKS = frozenset({"nics", "reported_devices", "tags"})

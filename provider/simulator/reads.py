@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from provider.simulator.apirequest import Request, VmList, checked_id
 from provider.simulator.documents import (
     COLLECTIONS,
     event_document,
@@ -24,11 +24,10 @@ from provider.simulator.infrastructure import (
     instance_type_document,
 )
 from provider.simulator.objects import NIL_ID
-from provider.simulator.replies import NO_PERMISSION, Fault, Missing, Reply, unknown_path
+from provider.simulator.replies import NO_PERMISSION, Fault, Missing, Reply
 from provider.simulator.search import SearchFailed, Table, find
 from provider.simulator.tables import event_table, host_table, named_table, vm_table
 from provider.simulator.vm_document import (
-    API,
     LINKS,
     device_documents,
     nic_document,
@@ -39,17 +38,13 @@ from provider.simulator.vm_document import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from provider.simulator.encoding import Document
     from provider.simulator.eventlog import Event
-    from provider.simulator.faults import Faults
     from provider.simulator.machine import Vm
-    from provider.simulator.objects import Host, User
-    from provider.simulator.tables import TagExpansion
-    from provider.simulator.world import World
+    from provider.simulator.objects import Host
 
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 # Of a VM that does not exist, these are 404; every other list is 200 and empty.
 _STRICT_LISTS = frozenset({"applications", "sessions", "cdroms", "graphicsconsoles"})
 _SINGULAR = {
@@ -61,64 +56,6 @@ _SINGULAR = {
     "datacenters": "data_center",
     "vnicprofiles": "vnic_profile",
 }
-
-
-@dataclass
-class Request:
-    """One request to the API, after its log-in."""
-
-    world: World
-    faults: Faults
-    tags: TagExpansion
-    user: User
-    path: tuple[str, ...]
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    origin: str
-    turn: int = 0
-    jobs: list[Document] = field(default_factory=list)
-
-    @property
-    def is_filtered(self) -> bool:
-        """Whether only permitted objects are shown; a refusal to a user who may not see all."""
-        asked = self.headers.get("Filter", self.query.get("filter", "")).lower()
-        if self.user.is_administrator:
-            return asked == "true"
-        if asked == "false":
-            raise Fault(400, NO_PERMISSION)
-        return True
-
-    @property
-    def wants_all_content(self) -> bool:
-        """Whether the VM is to carry its OVF."""
-        asked = self.headers.get("All-Content", self.query.get("all_content", ""))
-        return asked.lower() == "true"
-
-    def max_count(self) -> int | None:
-        """The page size; a text that is no number is ignored, a negative one refused."""
-        text = self.query.get("max", "")
-        if not re.fullmatch(r"-?\d+", text):
-            return None
-        if int(text) < 0:
-            raise Fault(400, f"illegal max count value for query : {text}")
-        return int(text)
-
-    def created(self, name: str, document: Document, status: int = 201) -> Reply:
-        """201 with the engine's broken Location: the path is there twice."""
-        location = f"{self.origin}{API}/v4{document['href']}"
-        return Reply(name, document, status, {"Location": location})
-
-    def unknown(self) -> Exception:
-        """The 404 of a path that the API does not have."""
-        return unknown_path(f"{self.origin}/ovirt-engine/api/v4/{'/'.join(self.path)}")
-
-
-@dataclass
-class VmList:
-    """A list of VMs, still to be rendered: it may be long."""
-
-    vms: list[Vm]
-    follow: str | None
 
 
 def read(request: Request) -> Reply | VmList:
@@ -145,13 +82,6 @@ def _root(request: Request) -> Reply:
     document = root_document(request.world, request.user)
     urls = [f"<{request.origin}{link['href']}>; rel={link['rel']}" for link in document["link"]]
     return Reply("api", document, headers={"Link": ",".join(urls)})
-
-
-def checked_id(text: str) -> str:
-    """The id in lower case; Missing when it is none, as for an object that does not exist."""
-    if not _UUID.fullmatch(text):
-        raise Missing
-    return text.lower()
 
 
 def visible_vm(request: Request, text: str) -> Vm:
@@ -334,7 +264,7 @@ def _document(request: Request, name: str, thing: Any) -> Document:  # any objec
 def _host(request: Request, host: Host) -> Document:
     document = host_document(host, request.world)
     if not request.user.is_administrator:
-        del document["cpu"]["type"]
+        document["cpu"] = {k: v for k, v in document["cpu"].items() if k != "type"}
     return document
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from provider.simulator.apirequest import checked_id
 from provider.simulator.documents import tag_document
 from provider.simulator.objects import NIL_ID, Tag
-from provider.simulator.reads import checked_id
 from provider.simulator.replies import Fault, Missing, Reply, authorize
 from provider.simulator.vm_document import vm_tag_document
 
 if TYPE_CHECKING:
+    from provider.simulator.apirequest import Request
     from provider.simulator.encoding import Document
     from provider.simulator.machine import Vm
-    from provider.simulator.reads import Request
 
 _TAG_NAME = re.compile(r"[\w.-]{1,50}")
 

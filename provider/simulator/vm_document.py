@@ -29,6 +29,12 @@ LINKS = (
 _ICONS = ("b8c4c044-5ed7-4eda-9a62-3bb43c955639", "fb5342ca-0774-44dc-af26-9dbc08d36128")
 _PROFILE = "ec62aa4d-2335-4e21-be85-bb0778b23428"
 _QUOTA = "3a82b5cc-e745-11f1-9c8f-02fc00000001"
+_MIGRATION = {
+    "auto_converge": "inherit",
+    "compressed": "inherit",
+    "encrypted": "inherit",
+    "parallel_migrations_policy": "inherit",
+}
 _GUEST = {
     "architecture": "x86_64",
     "codename": "Plow",
@@ -143,12 +149,7 @@ def _hardware(vm: Vm) -> Document:
         "display": _display(vm),
         "io": {"threads": "1"},
         "memory": _long(vm, vm.memory),
-        "migration": {
-            "auto_converge": "inherit",
-            "compressed": "inherit",
-            "encrypted": "inherit",
-            "parallel_migrations_policy": "inherit",
-        },
+        "migration": _MIGRATION,
         "origin": "ovirt",
         "os": {"boot": {"devices": {"device": ["hd"]}}, "type": vm.os},
         "sso": {"methods": {"method": [{"id": "guest_agent"}]}},

@@ -52,7 +52,6 @@ class World:
                 self._add_from(copy)
 
     def _build_frame(self, scenario: Scenario) -> None:
-        self.root_tag = Tag(NIL_ID, "root", "root", None)
         self.users = [
             User(u.id or self._id("user", u.name), u.name, u.password, u.role, frozenset(u.vms))
             for u in scenario.users
@@ -61,6 +60,14 @@ class World:
             DataCenter(d.id or self._id("dc", d.name), d.name, d.status, d.description, d.local)
             for d in scenario.data_centers
         ]
+        self._build_places(scenario)
+        self._build_tags(scenario)
+        self.instance_types = [
+            InstanceType(i.id or self._id("type", i.name), i.name, i.sockets, i.memory)
+            for i in scenario.instance_types
+        ]
+
+    def _build_places(self, scenario: Scenario) -> None:
         self.networks = [
             Network(self._id("net", d.name), "ovirtmgmt", d, self._id("profile", d.name))
             for d in self.data_centers
@@ -85,15 +92,14 @@ class World:
             )
             for h in scenario.hosts
         ]
+
+    def _build_tags(self, scenario: Scenario) -> None:
+        self.root_tag = Tag(NIL_ID, "root", "root", None)
         self.tags = [self.root_tag]
         for t in scenario.tags:
             self.tags.append(Tag(t.id or self._id("tag", t.name), t.name, t.description, None))
         for t in scenario.tags:
             self.tag(t.name).parent = self.tag(t.parent) if t.parent else self.root_tag
-        self.instance_types = [
-            InstanceType(i.id or self._id("type", i.name), i.name, i.sockets, i.memory)
-            for i in scenario.instance_types
-        ]
 
     def _id(self, kind: str, name: str) -> str:
         """The same id at each run, so that a demo can be started again."""
