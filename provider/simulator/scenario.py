@@ -234,7 +234,10 @@ class Step(_Part):
 
 
 class EngineSpec(_Part):
-    """The engine itself: `version` decides the shape of some answers."""
+    """The engine itself: `version` decides the shape of some answers.
+
+    Ids are made from `instance_id`: two engines that shall differ need two of them.
+    """
 
     version: Text = Field(default="4.5.8", pattern=r"^\d+\.\d+(\.\d+)?$")
     instance_id: str = ""
@@ -306,6 +309,8 @@ def _references(scenario: Scenario) -> Iterator[tuple[str, str, Iterable[str]]]:
     for i, step in enumerate(scenario.timeline):
         for subject in ("vm", "host", "tag", "user"):
             yield f"timeline.{i}.{subject}", f"{subject}s", _one(getattr(step, subject))
+        if kind := {"migrate": "hosts", "tag": "tags", "untag": "tags"}.get(step.action or ""):
+            yield f"timeline.{i}.to", kind, _one(step.to)
 
 
 def _one(name: str | tuple[str, ...] | None) -> tuple[str, ...]:

@@ -211,6 +211,10 @@ def _vm(vm: Document, state: Document) -> Document:
         "initialization": _initialization(vm) if "initialization" in state else None,
         "delete_protected": vm["delete_protected"] == "true",
         "memory": int(vm["memory"]),
+        "custom_properties": {
+            p["name"]: p["value"]
+            for p in vm.get("custom_properties", {}).get("custom_property", [])
+        },
     }
 
 

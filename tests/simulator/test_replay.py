@@ -32,13 +32,11 @@ NOT_REPLAYED = {
     105: "Expect: 100-continue is the HTTP library's affair",
     128: "a next run is refused on the recorded hosts because they are no real hosts",
 }
-# Members that the simulator does not render, or renders for one object only, and why.
+# Members that the simulator renders for each cluster alike, and the engine does not.
 NOT_RENDERED = {
     "policy": "migration policies of some clusters",
     "bios_type": "one recorded cluster has no machine type yet",
     "custom_scheduling_policy_properties": "one recorded cluster has no machine type yet",
-    "instance_type": "no recorded VM has one",
-    "custom_properties": "one recorded VM has one",
 }
 READERS = {20, 99, 116, 120}
 PLAIN_USERS = {92, 93, 94, 95, 96, 97, 135}

@@ -84,7 +84,7 @@ def test_every_name_that_is_nowhere_is_said(tmp_path: Path) -> None:
 clusters: [{name: workers, data_center: prague}]
 hosts: [{name: hv-1, cluster: nowhere}]
 vms: [{name: a, cluster: workers, host: hv-9, tags: [blue]}]
-timeline: [{at: 3s, vm: b, action: start}]
+timeline: [{at: 3s, vm: b, action: start}, {at: 3s, vm: a, action: migrate, to: hv-7}]
 """
     with pytest.raises(ScenarioError) as caught:
         load(tmp_path, text)
@@ -95,6 +95,7 @@ timeline: [{at: 3s, vm: b, action: start}]
         'vms.0.host: no host is named "hv-9"',
         'vms.0.tags: no tag is named "blue"',
         'timeline.0.vm: no vm is named "b"',
+        'timeline.1.to: no host is named "hv-7"',
     ):
         assert line in str(caught.value)
 

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from provider.simulator.engine import SimulatedEngine
 from provider.simulator.world import World
 from tests.simulator.world import running, scenario
 
@@ -79,6 +80,17 @@ async def test_a_shutdown_and_a_suspend_take_their_time() -> None:
 
     assert during == ("powering_down", "saving_state")
     assert (one.status, other.status) == ("down", "suspended")
+
+
+@pytest.mark.looptime
+async def test_what_begins_before_the_start_goes_on_after_it() -> None:
+    engine = SimulatedEngine(scenario())
+    engine.world.vm("worker-0").reboot()
+    await engine.start()
+    await asyncio.sleep(6)
+    await engine.stop()
+
+    assert engine.world.vm("worker-0").status == "up"
 
 
 def test_a_lost_host_makes_its_vms_unknown_and_keeps_their_data() -> None:
