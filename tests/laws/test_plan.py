@@ -1,4 +1,7 @@
-from hypothesis import given
+from dataclasses import replace
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from provider.config import Config
 from provider.decisions.decision import decide
@@ -15,7 +18,7 @@ from provider.model import (
     Node,
     NodePatch,
 )
-from tests.builders import node, snapshot
+from tests.builders import internal, node, snapshot
 from tests.laws.strategies import (
     clusters_of_nodes,
     configs,
@@ -92,16 +95,22 @@ def test_both_labels_of_a_pair_are_equal_after_either_is_written(
         assert len({patch.labels.get(label) for label in pair}) == 1
 
 
-@given(managed_nodes, instances | reporting_instances, configs())
-def test_an_initialised_node_ends_as_its_instance_is_described(
-    node: Node, instance: Instance, config: Config
+DRIFTS: dict[str, dict[str, object]] = {
+    "no provider id": {"provider_id": ""},
+    "no labels": {"labels": {}},
+    "another name of its engine": {"annotations": {ANNOTATION_ENGINE: "east"}},
+}
+
+
+@given(reporting_instances, configs(), st.sampled_from(sorted(DRIFTS)))
+def test_an_initialised_node_that_drifts_is_mended(
+    instance: Instance, config: Config, drift: str
 ) -> None:
-    metadata = describe(instance, snapshot(instance), config)
-    after = apply(node, plan(node, metadata).patch or NodePatch())
-    if not after.is_uninitialized and not metadata.is_migrating:
-        assert after.annotations[ANNOTATION_ENGINE] == metadata.engine_id
-        assert after.provider_id == metadata.provider_id
-        assert after.labels.items() >= metadata.labels.items()
+    uninitialised = node(addresses=internal("10.0.0.1"))
+    initialised = apply(uninitialised, planned(uninitialised, instance, config))
+    assume(not initialised.is_uninitialized)
+    drifted = replace(initialised, **DRIFTS[drift])  # type: ignore[arg-type]
+    assert apply(drifted, planned(drifted, instance, config)) == initialised
 
 
 # ---- registration ----------------------------------------------------------------------------
