@@ -20,7 +20,6 @@ from provider.decisions.identity import (
 from provider.decisions.metadata import describe
 from provider.decisions.registration import (
     JOIN_PATIENCE,
-    Patience,
     Refusal,
     never_joined,
     prospects,
@@ -144,18 +143,17 @@ def _fate_without_node(instance: Instance, known: _Known) -> tuple[str | None, F
     name = node_name(instance).name
     if doubt := known.doubts.get(instance.id):
         return name, Fate.REFUSED, doubt
-    match known.prospects.get(instance.id):
-        case NewNode(name=new):
-            return new, Fate.REGISTERED, ""
-        case Refusal(notice=notice):
-            return name, Fate.REFUSED, notice.message
-        case None:
-            return name, Fate.WAITS, "a node claims it by its providerID or systemUUID"
-        case Patience(reason=reason):
-            if refusal := refuse(instance, known.directory, known.config):
-                return name, Fate.REFUSED, refusal.notice.message
-            return name, Fate.WAITS, reason
-    raise AssertionError  # there are no other prospects
+    prospect = known.prospects.get(instance.id)
+    if prospect is None:
+        return name, Fate.WAITS, "a node claims it by its providerID or systemUUID"
+    if isinstance(prospect, NewNode):
+        return prospect.name, Fate.REGISTERED, ""
+    if isinstance(prospect, Refusal):
+        return name, Fate.REFUSED, prospect.notice.message
+    # What will refuse it once it need not wait is better known now.
+    if refusal := refuse(instance, known.directory, known.config):
+        return name, Fate.REFUSED, refusal.notice.message
+    return name, Fate.WAITS, prospect.reason
 
 
 # ---- nodes that are not ours -----------------------------------------------------------------
@@ -215,8 +213,7 @@ def _why(match: Absent | Ambiguous | Foreign | Unknown) -> str:
             return "is no selected VM"
         case Foreign(provider_id=provider_id):
             return f"belongs to another cloud provider: its providerID is {provider_id}"
-        case Ambiguous(reason=reason) | Unknown(reason=reason):
-            return reason
+    return match.reason
 
 
 def _adoption(node: Node, instance: Instance, directory: Directory, config: Config) -> Adoption:

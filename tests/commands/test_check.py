@@ -34,8 +34,7 @@ def nodes(ended: Ended) -> dict[str, dict[str, object]]:
 
 
 async def check(lab: Lab, *, has_cluster: bool = True) -> Ended:
-    """The result as JSON; nothing was written, and the table can be printed as well."""
-    await lab.run("check", has_cluster=has_cluster)
+    """The result as JSON; nothing was written."""
     ended = await lab.run("check", "--output", "json", has_cluster=has_cluster)
     assert lab.writes() == []
     return ended
@@ -345,6 +344,21 @@ async def test_a_node_that_is_a_selected_vm_can_be_adopted(make_lab: MakeLab) ->
     assert "zone: none -> blue" in str(found["changes"])
 
 
+async def test_people_are_told_how_to_adopt_a_node_and_what_that_does(
+    make_lab: MakeLab,
+) -> None:
+    lab = await make_lab(many(1), vm("stray", tags=()))
+    unmanaged(lab, "w0", lab.id_of("w0"))
+    unmanaged(lab, "node-9", lab.id_of("stray"))
+
+    ended = await lab.run("check")
+
+    assert "    adopt it: kubectl annotate node w0 ccm.ovirt.org/engine=" in ended.out
+    assert "No pod is stopped or kept away" in ended.out
+    assert "node.cloudprovider.kubernetes.io/uninitialized=true:NoSchedule" in ended.out
+    assert "    it is VM stray of engine east" in ended.out
+
+
 async def test_the_adoption_that_is_advised_lets_the_controller_take_the_node(
     make_lab: MakeLab,
 ) -> None:
@@ -403,6 +417,21 @@ async def test_a_node_of_another_cloud_is_left_alone(make_lab: MakeLab) -> None:
 
 
 # ---- how it looks ----------------------------------------------------------------------------
+
+
+async def test_people_read_the_problem_its_remedy_and_the_reason_in_the_table(
+    make_lab: MakeLab,
+) -> None:
+    lab = await make_lab(vm("in"), vm("out", cluster="red"))
+    lab.configure(selection={"clusters": ["blue"], "search": "name=nothing"})
+
+    ended = await lab.run("check", has_cluster=False)
+
+    assert "✗ no VM is selected, though 2 carry the tag docker-host." in ended.out
+    assert "Look at clusters, data_centers and search of the selection." in ended.out
+    assert "not selected: its cluster red is not among selection.clusters" in ended.out
+    assert "this is so if it has none" in ended.out
+    assert ended.out.rstrip().endswith("1 problem found.")
 
 
 async def test_a_terminal_without_utf_8_gets_plain_marks(
