@@ -28,6 +28,7 @@ _SUBJECT = "VMs and nodes"
 # Nodes whose VM is asked for alone: a cluster with more of them has another trouble.
 _LOOKED_UP = 50
 _NAMED = 5
+_NO_VM = "if it is no oVirt VM at all, start its kubelet without --cloud-provider=external"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,25 +118,20 @@ async def _remedies(
     directory: Directory,
     engines: Iterable[EngineReport],
 ) -> Mapping[str, str]:
-    """By node: which VM it is after all, and why that is not selected."""
-    wanted = {
-        instance_id: one.node
-        for one in unmanaged
-        if isinstance(one.match, Absent) and (instance_id := instance_id_of(one.node))
-    }
-    hints: dict[str, str] = {}
+    """By node without a selected VM: which VM it is after all, and what to do."""
+    lost = [one for one in unmanaged if isinstance(one.match, Absent)]
+    names = {i: one.node.name for one in lost if (i := instance_id_of(one.node))}
+    hints = {one.node.name: _NO_VM for one in lost if one.is_waiting}
     for engine in config.engines:
-        if engine.name not in directory.snapshots or not wanted:
-            continue
-        ids = tuple(wanted)[:_LOOKED_UP]
-        tag = config.selection_of(engine).tag
-        for instance_id, name in (await name_unselected(config, engine, ids)).items():
-            hints[wanted[instance_id].name] = (
-                f"it is VM {name} of engine {engine.name}, without the tag {tag}:"
-                f" ovirt-ccm tag {name}"
-            )
-    excluded = {vm.id: (vm, why) for engine in engines for vm, why in engine.excluded}
-    for instance_id in excluded.keys() & wanted.keys():
-        vm, why = excluded[instance_id]
-        hints[wanted[instance_id].name] = f"it is VM {vm.name} of engine {vm.engine}, but {why}"
+        if names and engine.name in directory.snapshots:
+            found = await name_unselected(config, engine, tuple(names)[:_LOOKED_UP])
+            tag = config.selection_of(engine).tag
+            hints |= {names[i]: _untagged(vm, engine.name, tag) for i, vm in found.items()}
+    for vm, why in (one for engine in engines for one in engine.excluded):
+        if vm.id in names:
+            hints[names[vm.id]] = f"it is VM {vm.name} of engine {vm.engine}, but {why}"
     return hints
+
+
+def _untagged(vm: str, engine: str, tag: str) -> str:
+    return f"it is VM {vm} of engine {engine}, without the tag {tag}: ovirt-ccm tag {vm}"

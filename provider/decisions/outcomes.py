@@ -26,6 +26,7 @@ from provider.decisions.registration import (
     refuse,
 )
 from provider.model import ANNOTATION_ENGINE, Instance, Level, NewNode, Unreadable
+from provider.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -81,7 +82,7 @@ class _Known:
         self.directory = directory
         self.config = config
         self.found: dict[str, tuple[Node, Decision]] = {}
-        self.doubts: dict[str, str] = {}
+        self.doubts: dict[str, tuple[Fate, str]] = {}
         self.prospects: dict[str, Prospect] = {}
         for node in nodes.values():
             self._take(node, decide(node, directory, config))
@@ -97,9 +98,15 @@ class _Known:
                     self.found[instance.id] = (node, decision)
             case Ambiguous(reason=reason, candidates=candidates):
                 for candidate in candidates:
-                    self.doubts[candidate.id] = f"node {node.name}: {reason}"
+                    self.doubts[candidate.id] = Fate.REFUSED, f"node {node.name}: {reason}"
             case Unknown(reason=reason) if claimed := instance_id_of(node):
-                self.doubts[claimed] = f"node {node.name}: {reason}"
+                fate = Fate.WAITS if _is_passing(decision.match) else Fate.REFUSED
+                self.doubts[claimed] = fate, f"node {node.name}: {reason}"
+
+
+def _is_passing(match: Match) -> bool:
+    """Whether nothing is wrong with node and VM: an engine could not be asked."""
+    return isinstance(match, Unknown) and match.cause is Reason.ENGINE_UNREACHABLE
 
 
 def _instance_id(prospect: Prospect) -> str:
@@ -142,7 +149,7 @@ def _fate_of(node: Node, decision: Decision) -> tuple[Fate, str]:
 def _fate_without_node(instance: Instance, known: _Known) -> tuple[str | None, Fate, str]:
     name = node_name(instance).name
     if doubt := known.doubts.get(instance.id):
-        return name, Fate.REFUSED, doubt
+        return name, *doubt
     prospect = known.prospects.get(instance.id)
     if prospect is None:
         return name, Fate.WAITS, "a node claims it by its providerID or systemUUID"
@@ -204,7 +211,8 @@ def _stranger(node: Node, directory: Directory, config: Config) -> Stranger | No
         vm = match.instance
         reason = f"is VM {vm.name} of engine {vm.engine} (by its {match.rule})"
         return Stranger(node, match, reason, is_waiting=False, adoption=adoption)
-    return Stranger(node, match, _why(match), is_waiting=node.is_uninitialized)
+    is_waiting = node.is_uninitialized and not _is_passing(match)
+    return Stranger(node, match, _why(match), is_waiting=is_waiting)
 
 
 def _why(match: Absent | Ambiguous | Foreign | Unknown) -> str:

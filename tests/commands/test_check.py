@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from provider.simulator.cluster import Refusal
+from provider.simulator.cluster import BadGateway, Refusal
 from provider.simulator.scenario import NicSpec, UserSpec
 from tests.ovirt.lab import PASSWORD, many, vm
 
@@ -250,6 +250,32 @@ async def test_missing_rights_are_named(make_lab: MakeLab) -> None:
     assert "ClusterRole" in remedy
 
 
+async def test_rights_that_cannot_be_asked_for_are_not_checked(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(1))
+    lab.cluster.faults.inject(BadGateway(), times=None, path="reviews")
+
+    ended = await check(lab)
+
+    (skipped,) = [one for one in ended.json["findings"] if one["result"] == "not checked"]
+    assert ended.status == 0
+    assert skipped["message"].startswith("permissions could not be asked for: ")
+
+
+async def test_vms_that_no_kubelet_of_this_cluster_uses_hint_at_a_shared_tag(
+    make_lab: MakeLab,
+) -> None:
+    lab = await make_lab(many(7))
+    for machine in lab.engine.world.vms.values():
+        machine.started -= 3_600_000
+
+    ended = await check(lab)
+
+    (hint,) = [one for one in ended.json["findings"] if one["result"] == "warning"]
+    assert ended.status == 0
+    assert "w0, w1, w2, w3, w4 and 2 more" in hint["message"]
+    assert "a tag of its own" in hint["remedy"]
+
+
 @pytest.mark.parametrize("content", [None, "nonsense: ["], ids=["missing", "not YAML"])
 async def test_a_kubeconfig_that_cannot_be_used_is_one_sentence(
     make_lab: MakeLab, content: str | None
@@ -276,6 +302,19 @@ async def test_without_a_cluster_the_engines_are_checked_all_the_same(make_lab: 
     assert "--kubeconfig" in skipped["message"]
     assert outcomes(ended)["w0"][0] == "would be registered"
     assert ended.json["nodes_known"] is False
+
+
+async def test_nodes_of_an_engine_that_is_away_are_no_problems_of_their_own(
+    make_lab: MakeLab,
+) -> None:
+    lab = await make_lab(many(1))
+    lab.cluster.kubelet("w0", system_uuid=lab.id_of("w0"))
+    await lab.engine.stop()
+
+    ended = await check(lab)
+
+    assert problem(ended)[0].startswith("engine east: cannot connect")
+    assert "an engine has not answered yet" in str(nodes(ended)["w0"]["reason"])
 
 
 async def test_one_engine_that_is_away_does_not_hide_the_other(make_lab: MakeLab) -> None:

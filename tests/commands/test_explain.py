@@ -10,6 +10,8 @@ from tests.ovirt.lab import many, vm
 if TYPE_CHECKING:
     from tests.commands.conftest import Ended, Lab, MakeLab
 
+OTHER_ID = "22222222-2222-4222-8222-222222222222"
+
 
 async def explain(lab: Lab, node: str) -> Ended:
     ended = await lab.run("explain", node, "--output", "json")
@@ -113,3 +115,67 @@ async def test_without_a_cluster_it_is_one_sentence(make_lab: MakeLab) -> None:
     assert ended.status == 1
     assert ended.err.count("\n") == 1
     assert ended.err.startswith("error: list nodes: ")
+
+
+async def test_a_cluster_without_nodes_says_so(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(1))
+
+    ended = await lab.run("explain", "w0")
+
+    assert ended.err == "error: the cluster has no node w0. It has no node at all.\n"
+
+
+async def test_nothing_alike_points_at_kubectl(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(1))
+    lab.cluster.kubelet("alpha", system_uuid="")
+
+    ended = await lab.run("explain", "zzz")
+
+    assert "`kubectl get nodes` lists them." in ended.err
+
+
+async def test_a_node_in_doubt_is_said_to_be(make_lab: MakeLab) -> None:
+    lab = await make_lab(vm("twin"), vm("twin", cluster="red", host="hv-2", id=OTHER_ID))
+    lab.cluster.kubelet("twin", system_uuid="")
+
+    ended = await lab.run("explain", "twin")
+
+    assert "in doubt: more than one instance fits" in ended.out
+    assert "Warning IdentityAmbiguous" in ended.out
+
+
+async def test_an_initialised_node_shows_only_what_changes(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(1))
+    lab.cluster.kubelet("w0", system_uuid=lab.id_of("w0"))
+    engine_id = lab.engine.world.instance_id
+    labels = {"topology.kubernetes.io/zone": "red"}
+    lab.cluster.nodes.patch(
+        "w0",
+        {
+            "metadata": {"annotations": {"ccm.ovirt.org/engine": engine_id}, "labels": labels},
+            "spec": {"taints": None, "providerID": f"ovirt://{lab.id_of('w0')}"},
+        },
+    )
+    addresses = [{"type": "InternalIP", "address": "10.9.9.9"}]
+    lab.cluster.nodes.patch("w0", {"status": {"addresses": addresses}}, subresource="status")
+
+    ended = await lab.run("explain", "w0")
+
+    assert "managed: it was registered or initialised by this controller" in ended.out
+    assert "  - label topology.kubernetes.io/zone=red" in ended.out
+    assert "  + label topology.kubernetes.io/zone=blue" in ended.out
+    assert "  - address InternalIP 10.9.9.9" in ended.out
+    assert "+ providerID" not in ended.out
+
+
+async def test_without_a_guest_agent_the_kubelets_address_is_kept(make_lab: MakeLab) -> None:
+    lab = await make_lab(vm("w0", agent=False))
+    own = [("InternalIP", "10.9.9.9"), ("Hostname", "w0")]
+    lab.cluster.kubelet("w0", system_uuid=lab.id_of("w0"), addresses=own)
+
+    ended = await explain(lab, "w0")
+
+    assert ("Warning", "NoGuestAgent") in [
+        (one["level"], one["reason"]) for one in ended.json["notices"]
+    ]
+    assert not any("address" in one["text"] for one in ended.json["changes"])

@@ -166,7 +166,22 @@ def test_a_vm_whose_node_records_another_engine_is_refused() -> None:
     assert found[1].startswith("node worker-1: its engine other")
 
 
-def test_a_vm_that_a_node_claims_by_swapped_bytes_and_in_vain_waits() -> None:
+def test_nodes_and_vms_wait_while_an_engine_cannot_be_asked() -> None:
+    silent = directory(
+        [snapshot(instance())], {"east": "", "west": "it is away"}, match_fqdn=False
+    )
+    claim = f"ovirt://{uuid_of('worker-1')}"
+    elsewhere = node("x", annotations={ANNOTATION_ENGINE: "other"}, provider_id=claim)
+
+    (found,) = instance_outcomes(silent, by_name(elsewhere), config())
+    (idle,) = strangers(silent, by_name(elsewhere), config())
+
+    assert found.fate is Fate.WAITS
+    assert found.reason.startswith("node x: ")
+    assert idle.is_waiting is False
+
+
+def test_a_vm_that_a_node_claims_of_another_cloud_claims_waits() -> None:
     # A node that says another VM by its providerID and this one by its systemUUID.
     torn = node("x", provider_id="aws:///i-1", system_uuid=uuid_of("worker-1"))
 
