@@ -193,6 +193,20 @@ clusters_of_nodes: st.SearchStrategy[Mapping[str, Node]] = st.lists(nodes, max_s
 )
 
 
+# Few instances under few names, and nodes that point at them by every rule at once.
+close_directories = st.lists(
+    st.builds(instance, name=st.sampled_from(["a", "b", "A"]), id=st.sampled_from(IDS)),
+    max_size=3,
+    unique_by=lambda one: one.id,
+).map(lambda there: directory([snapshot(*there)], {"east": ""}, match_fqdn=False))
+pointing_nodes = st.builds(
+    node,
+    name=st.sampled_from(["a", "b"]),
+    provider_id=st.sampled_from(["", *IDS]),
+    system_uuid=st.sampled_from(["", *IDS]),
+)
+
+
 @st.composite
 def configs(draw: st.DrawFn) -> Config:
     """A configuration of the two engines."""

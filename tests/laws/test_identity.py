@@ -17,7 +17,7 @@ from provider.decisions.identity import (
 from provider.decisions.plan import apply
 from provider.model import Node, Unreadable
 from tests.builders import config, instance
-from tests.laws.strategies import configs, directories, nodes
+from tests.laws.strategies import close_directories, configs, directories, nodes, pointing_nodes
 
 DNS_1123 = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
@@ -63,7 +63,7 @@ def test_an_unreadable_instance_or_a_silent_engine_never_makes_a_node_absent(
         assert not any(isinstance(one, Unreadable) for one in known)
 
 
-@given(nodes, directories())
+@given(nodes | pointing_nodes, directories() | close_directories)
 def test_a_found_instance_fits_every_rule_that_fits_any(node: Node, directory: Directory) -> None:
     match = find_instance(node, directory)
     if isinstance(match, Found):

@@ -20,6 +20,7 @@ from provider.model import (
 )
 from tests.builders import internal, node, snapshot
 from tests.laws.strategies import (
+    close_directories,
     clusters_of_nodes,
     configs,
     directories,
@@ -130,7 +131,7 @@ def created(new: NewNode) -> Node:
     )
 
 
-@given(directories(), clusters_of_nodes, configs())
+@given(directories() | close_directories, clusters_of_nodes, configs())
 def test_a_registered_node_is_found_needs_nothing_and_is_registered_once(
     directory: Directory, there: dict[str, Node], config: Config
 ) -> None:
