@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ class AuditEntry:
     """HTTP status; 0 for one that ended without an answer."""
     uri: str
     stage: str
+    received: datetime
+    """When the API server had the request."""
+    answered: datetime
+    """When it had written the answer, as far as `stage` says."""
 
     @property
     def is_write(self) -> bool:
@@ -76,4 +81,6 @@ def _entry(event: dict[str, Any]) -> AuditEntry:
         code=event.get("responseStatus", {}).get("code", 0),
         uri=event["requestURI"],
         stage=event["stage"],
+        received=datetime.fromisoformat(event["requestReceivedTimestamp"]),
+        answered=datetime.fromisoformat(event["stageTimestamp"]),
     )

@@ -1,0 +1,123 @@
+"""What a client did to Nodes, by the API server's audit log and by /proc: the same for any."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from tests.kube.audit import AuditEntry
+    from tests.kube.control_plane import ControlPlane
+
+PATIENCE = 60.0  # seconds without a write
+LOOK = 0.02  # seconds between two looks at a process
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One round of one of the two; seconds, MiB."""
+
+    seconds: float
+    lead: float | None
+    writes: int
+    requests: int
+    p50: float
+    p99: float
+    cpu: float
+    rss: float
+
+
+class ProcessWatch:
+    """The CPU seconds of a process over time."""
+
+    def __init__(self, pid: int) -> None:
+        self._proc = Path(f"/proc/{pid}")
+        self._samples: list[tuple[float, float]] = []
+
+    async def run(self) -> None:
+        """Sample until cancelled, or until the process ends."""
+        with contextlib.suppress(OSError):  # it has ended
+            while True:
+                self._samples.append((time.time(), self._cpu()))
+                await asyncio.sleep(LOOK)
+
+    def cpu(self, began: float, ended: float) -> float:
+        """The CPU seconds between two moments of the wall clock."""
+        return self._at(ended) - self._at(began)
+
+    @property
+    def peak_rss(self) -> float:
+        """The most memory that it had so far, in MiB."""
+        lines = (self._proc / "status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+
+    def _cpu(self) -> float:
+        user, system = (self._proc / "stat").read_text().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / 100  # USER_HZ
+
+    def _at(self, moment: float) -> float:
+        return next((cpu for then, cpu in self._samples if then >= moment), self._samples[-1][1])
+
+
+class Clock:
+    """What one client did since now, by the audit log."""
+
+    def __init__(self, cluster: ControlPlane, user_agent: str, nodes: int) -> None:
+        self._cluster = cluster
+        self._user_agent = user_agent
+        self._since = cluster.audit_position()
+        self._nodes = nodes
+
+    async def all_written(self, is_running: Callable[[], bool]) -> None:
+        """Return when each node was written twice; SystemExit when no write comes any more."""
+        agent = f'"userAgent":"{self._user_agent}'.encode()
+        wanted = (agent, b'"verb":"patch"', b'"resource":"nodes"', b'"code":200')
+        left, heard = 2 * self._nodes, time.monotonic()
+        with (self._cluster.folder / "audit.log").open("rb") as log:
+            log.seek(self._since)
+            while left > 0:
+                lines = log.read().splitlines(keepends=True)
+                if lines and not lines[-1].endswith(b"\n"):
+                    log.seek(-len(lines.pop()), 1)
+                found = sum(all(part in line for part in wanted) for line in lines)
+                left -= found
+                heard = time.monotonic() if found else heard
+                if time.monotonic() - heard > PATIENCE or not is_running():
+                    sys.exit(f"{self._user_agent}: {left} of {2 * self._nodes} writes never came")
+                await asyncio.sleep(0.1)
+
+    def result(self, watch: ProcessWatch) -> Result:
+        """What it took."""
+        entries = self._cluster.audit(user_agent=self._user_agent, since=self._since)
+        writes = [e for e in entries if e.resource == "nodes" and e.is_write]
+        began = min(e.received for e in writes)
+        ended = max(e.answered for e in writes)
+        lists = [e.answered for e in entries if e.verb == "list" and e.received < began]
+        took = sorted(per_node(writes))
+        return Result(
+            seconds=(ended - began).total_seconds(),
+            lead=(began - min(lists)).total_seconds() if lists else None,
+            writes=len(writes),
+            requests=sum(began <= e.received and e.answered <= ended for e in entries),
+            p50=took[len(took) // 2],
+            p99=took[len(took) * 99 // 100],
+            cpu=watch.cpu(began.timestamp(), ended.timestamp()),
+            rss=watch.peak_rss,
+        )
+
+
+def per_node(writes: Sequence[AuditEntry]) -> Iterator[float]:
+    """For each node the seconds from its first write's arrival to its last one's answer."""
+    by_name: dict[str, list[AuditEntry]] = {}
+    for write in writes:
+        by_name.setdefault(write.name, []).append(write)
+    for entries in by_name.values():
+        ended = max(e.answered for e in entries)
+        yield (ended - min(e.received for e in entries)).total_seconds()

@@ -1,0 +1,284 @@
+"""Initialising many nodes on a real API server: the product against a bare aiohttp loop.
+
+The nodes are there first, tainted and about as big as a kubelet's. Then one of the two starts:
+the product as it is installed (`ovirt-ccm run`, everything at its default but the port), with a
+simulated engine in another process; or a loop that sends the same two writes a node, with the same
+bodies, and knows nothing else (`_bare_loop.py`). Both have the same rights and the same number of
+workers. They take turns, for the machine may be busy with other things: of two that ran one after
+the other the ratio means something, the seconds alone do not.
+
+The clock is the API server's audit log, for both: from the arrival of the first write to a Node to
+the answer to the last. So neither pays for starting Python, and the product pays for all that it
+does beside its writes while it makes them: it reads its own changes from the watch, looks at each
+node again, logs a line a node and sends Events. What it does before (list nodes and VMs, and look
+at the nodes for the first time) is told apart as `lead`: from the answer to its first listing of
+nodes to its first write, the engine's answer included. The time of a node is that from its first
+write's arrival to its last one's answer. CPU is the client process's within the clock.
+
+The bodies are those of a product's round that is not counted: what it made of a node is written
+again by the loop, through the product's own codec. After each round all nodes must look alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import statistics
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from _bare_loop import USER_AGENT as BARE_USER_AGENT
+from _clock import Clock, ProcessWatch, Result
+from _stage import PASSWORD, USER, Stage, simulated_engine
+from rich.console import Console
+from rich.table import Table
+
+from provider.kube.codec import main_write, status_write
+from provider.model import TAINT_UNINITIALIZED, NodePatch
+from tests.kube.admin import Admin
+from tests.kube.assets import AssetsError, find
+from tests.kube.control_plane import ControlPlane
+from tests.kube.product import USER_AGENT, grant
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+
+    from provider.model import Node
+
+BARE_LOOP = Path(__file__).with_name("_bare_loop.py")
+CONSOLE_SCRIPT = Path(sys.executable).with_name("ovirt-ccm")
+REST = 0.1  # seconds after the last write, for whatever is left to be measured
+
+
+def say(text: str) -> None:
+    """Progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+# ---- what is written ---------------------------------------------------------------------------
+
+
+def bodies(before: Node, after: Node) -> list[tuple[str, str, str]]:
+    """The two writes that make of the one node what the product has made of the other."""
+    patch = NodePatch(
+        addresses=after.addresses,
+        labels=dict(after.labels.items() - before.labels.items()),
+        annotations=dict(after.annotations.items() - before.annotations.items()),
+        provider_id=after.provider_id,
+        taints=tuple(t for t in before.taints if t.key != TAINT_UNINITIALIZED),
+    )
+    status = status_write(before, patch)
+    main = main_write(replace(before, addresses=after.addresses), patch)
+    path = f"/api/v1/nodes/{before.name}"
+    return [
+        (f"{path}/status", status.content_type, json.dumps(status.body)),
+        (path, main.content_type, json.dumps(main.body)),
+    ]
+
+
+def look(node: Node) -> tuple[object, ...]:
+    """All of a node that an initialisation changes."""
+    taints = frozenset((t.key, t.effect) for t in node.taints)
+    return node.provider_id, node.labels, node.annotations, node.addresses, taints
+
+
+# ---- the two -----------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def client(*command: str | Path, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The process of a client; asked to end, and waited for, at the end of the block."""
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.PIPE, stdout=output, stderr=output
+        )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What all rounds have in common."""
+
+    cluster: ControlPlane
+    kubeconfig: Path
+    folder: Path
+    stage: Stage
+    nodes: int
+    workers: int
+
+    async def product(self, *command: str | Path) -> Result:
+        """A round of the product."""
+        await self.stage.set_up()
+        clock = Clock(self.cluster, USER_AGENT, self.nodes)
+        config = ("--config", self.folder / "config.yaml", "--kubeconfig", self.kubeconfig)
+        async with self._client(clock, *command, "run", *config) as watch:
+            return clock.result(watch)
+
+    async def bare_loop(self, model: Mapping[str, Node]) -> Result:
+        """A round of the bare loop, which makes of all nodes what they are in `model`."""
+        await self.stage.set_up()
+        before = await self.stage.nodes()
+        task = {
+            "kubeconfig": str(self.kubeconfig),
+            "workers": self.workers,
+            "nodes": [bodies(before[name], model[name]) for name in model],
+        }
+        line = json.dumps(task).encode() + b"\n"
+        clock = Clock(self.cluster, BARE_USER_AGENT, self.nodes)
+        async with self._client(clock, sys.executable, BARE_LOOP, stdin=line) as watch:
+            return clock.result(watch)
+
+    @contextlib.asynccontextmanager
+    async def _client(
+        self, clock: Clock, *command: str | Path, stdin: bytes = b""
+    ) -> AsyncIterator[ProcessWatch]:
+        """A client that has written all, still running."""
+        async with client(*command, log=self.folder / "clients.log") as process:
+            watch = ProcessWatch(process.pid)
+            watching = asyncio.create_task(watch.run())
+            if process.stdin:
+                process.stdin.write(stdin)
+            await clock.all_written(lambda: process.returncode is None)
+            await asyncio.sleep(REST)
+            yield watch
+            watching.cancel()
+
+
+async def measure(bench: Bench, rounds: int) -> tuple[list[Result], list[Result]]:
+    """The results of the product and of the bare loop, round by round."""
+    say("a round of the product that is not counted")
+    await bench.product(CONSOLE_SCRIPT)
+    model = await bench.stage.nodes()
+    products: list[Result] = []
+    loops: list[Result] = []
+    for n in range(rounds):
+        turns = [
+            ("product", bench.product(CONSOLE_SCRIPT), products),
+            ("bare loop", bench.bare_loop(model), loops),
+        ]
+        for name, turn, results in turns if n % 2 == 0 else turns[::-1]:
+            result = await turn
+            results.append(result)
+            require_alike(await bench.stage.nodes(), model, name)
+            say(f"round {n + 1} of {rounds}, {name}: {result.seconds:.2f} s")
+    return products, loops
+
+
+def require_alike(nodes: Mapping[str, Node], model: Mapping[str, Node], name: str) -> None:
+    """SystemExit when a node is not what it is in `model`, or is not initialised."""
+    for node in nodes.values():
+        if node.is_uninitialized or look(node) != look(model[node.name]):
+            sys.exit(f"{name}: node {node.name} is not as it should be: {look(node)}")
+
+
+async def run(arguments: argparse.Namespace, assets: Path) -> None:
+    """Measure and print."""
+    count, workers = arguments.nodes, arguments.workers
+    say(f"starting a control plane and an engine with {count} VMs")
+    with (
+        ControlPlane(assets, kcm=arguments.kcm) as cluster,
+        simulated_engine(count) as (url, ids),
+        TemporaryDirectory() as directory,
+    ):
+        folder = Path(directory)
+        configure(folder, url, workers)
+        async with Admin(cluster) as admin:
+            stage = Stage(admin, ids, workers, kcm=arguments.kcm)
+            bench = Bench(cluster, grant(cluster), folder, stage, count, workers)
+            products, loops = await measure(bench, arguments.rounds)
+            if arguments.profile:
+                say("a round of the product under cProfile")
+                profiled = (sys.executable, "-m", "cProfile", "-o", arguments.profile)
+                await bench.product(*profiled, "-m", "provider")
+    report(arguments, products, loops)
+
+
+def configure(folder: Path, url: str, workers: int) -> None:
+    """Write the product's configuration, which is its defaults."""
+    password_file = folder / "password"
+    password_file.write_text(PASSWORD)
+    engine = {"name": "east", "url": url, "username": USER, "password_file": str(password_file)}
+    config = {
+        "engines": [engine],
+        "server": {"bind": "127.0.0.1:0"},
+        "limits": {"workers": workers},
+    }
+    (folder / "config.yaml").write_text(json.dumps(config))
+
+
+# ---- the report --------------------------------------------------------------------------------
+
+
+def report(
+    arguments: argparse.Namespace, products: Sequence[Result], loops: Sequence[Result]
+) -> None:
+    """Print the table; write the numbers to a file when one is named."""
+    ratios = [p.seconds / b.seconds for p, b in zip(products, loops, strict=True)]
+    table = Table(title=f"{arguments.nodes} nodes, {arguments.workers} workers")
+    table.add_column("medians")
+    for column in ("seconds", "nodes/s", "req/s", "p50 ms", "p99 ms", "CPU s", "RSS MiB"):
+        table.add_column(column, justify="right")
+    for name, results in (("product", products), ("bare loop", loops)):
+        table.add_row(name, *columns(arguments.nodes, results))
+    console = Console()
+    console.print(table)
+    each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    console.print(f"product / bare loop: {statistics.median(ratios):.2f} (rounds: {each})")
+    leads = [f"{result.lead:.2f}" for result in products if result.lead is not None]
+    console.print(f"lead of the product, the engine's answer included: {', '.join(leads)} s")
+    if arguments.json:
+        numbers = {
+            "nodes": arguments.nodes,
+            "workers": arguments.workers,
+            "kcm": arguments.kcm,
+            "ratio": statistics.median(ratios),
+            "product": [asdict(result) for result in products],
+            "bare_loop": [asdict(result) for result in loops],
+        }
+        arguments.json.write_text(json.dumps(numbers, indent=2) + "\n")
+
+
+def columns(nodes: int, results: Sequence[Result]) -> Iterator[str]:
+    """The cells of a row."""
+
+    def median(value: Callable[[Result], float]) -> float:
+        return statistics.median(map(value, results))
+
+    yield f"{median(lambda r: r.seconds):.2f}"
+    yield f"{median(lambda r: nodes / r.seconds):.0f}"
+    yield f"{median(lambda r: r.requests / r.seconds):.0f}"
+    yield f"{1000 * median(lambda r: r.p50):.0f}"
+    yield f"{1000 * median(lambda r: r.p99):.0f}"
+    yield f"{median(lambda r: r.cpu):.2f}"
+    yield f"{median(lambda r: r.rss):.0f}"
+
+
+def main() -> None:
+    """Parse the arguments and measure."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--nodes", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=32, help="of the product and of the loop")
+    parser.add_argument("--kcm", action="store_true", help="with kube-controller-manager")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
+    parser.add_argument(
+        "--profile", type=Path, metavar="FILE", help="where to write a profile of the product"
+    )
+    try:
+        asyncio.run(run(parser.parse_args(), find()))
+    except AssetsError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
