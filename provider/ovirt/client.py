@@ -131,7 +131,6 @@ class EngineClient:
         self._count += 1
         return {
             "Accept": "application/json",
-            "Accept-Encoding": "gzip",
             "Authorization": f"Bearer {token.value}",
             "Correlation-Id": f"ccm-{self._run}-{self._count}",
             "Filter": "false",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from provider.errors import (
     LoginRefused,
     PermissionMissing,
 )
+from provider.ovirt import wire
 from provider.ovirt.faults import InternalFault
 from provider.simulator.engine import SimulatedEngine
 from provider.simulator.scenario import UserSpec
@@ -260,6 +262,46 @@ async def test_an_answer_that_never_ends_is_cut_off(
             await client.get("list_vms", "/vms", {})
 
 
+@pytest.mark.parametrize(
+    ("packed", "text"),
+    [
+        (gzip.compress(b"{ }" * 1000)[:-12], "breaks off"),
+        (b"no gzip at all", "not compressed as it says"),
+    ],
+)
+async def test_a_compressed_answer_that_is_damaged_is_no_answer(
+    tmp_path: Path, packed: bytes, text: str
+) -> None:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        head = (
+            f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n"
+        )
+        writer.write(head.encode() + packed)
+
+    async with answering(answer) as url, running(tmp_path) as lab, lab.client(url=url) as client:
+        with pytest.raises(EngineUnavailable, match=text):
+            await ask(client)
+
+
+async def test_a_large_compressed_answer_is_whole(tmp_path: Path) -> None:
+    async with running(tmp_path, many(300)) as lab, lab.client() as client:
+        reply = await client.get("list_vms", "/vms", {})
+
+        assert len(reply.body) > 2_000_000
+        assert len(wire.read_page("east", reply.body)) == 300
+
+
+async def test_of_an_endless_error_page_only_the_beginning_is_read(tmp_path: Path) -> None:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 503 Service Unavailable\r\n\r\n<h1>Sorry</h1>")
+        writer.write(b" " * 1_000_000)
+        await asyncio.sleep(1)
+
+    async with answering(answer) as url, running(tmp_path) as lab, lab.client(url=url) as client:
+        with pytest.raises(EngineUnavailable, match="answers 503 to the log-in: Sorry"):
+            await ask(client)
+
+
 async def test_nobody_listening_is_said_with_address_and_port(tmp_path: Path) -> None:
     async with running(tmp_path) as lab:
         await lab.simulator.stop()
@@ -293,7 +335,7 @@ async def test_a_wrong_password_is_tried_once_then_after_ten_minutes_then_hourly
                 await ask(client)
             if lab.logins > before:
                 tries.append(now / 60)
-            await asyncio.sleep(5)
+            await asyncio.sleep(30)
 
         assert tries == pytest.approx([0, 10, 70, 131, 191], abs=1)
 
@@ -308,6 +350,27 @@ async def test_a_mended_password_is_used_at_once(tmp_path: Path) -> None:
         lab.password_file.write_text(PASSWORD)
 
         assert (await ask(client)).status == 200
+
+
+@pytest.mark.looptime
+async def test_a_refused_password_stays_one_when_the_second_try_is_not_answered(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as lab, lab.client() as client:
+        lab.password_file.write_text("wrong")
+        with pytest.raises(LoginRefused):
+            await ask(client)
+        lab.faults.delay = 20
+        await asyncio.sleep(601)
+        with pytest.raises(EngineUnavailable):
+            await ask(client)
+
+        await asyncio.sleep(3500)
+        with pytest.raises(LoginRefused):
+            await ask(client)
+
+        assert lab.logins == 2
+        lab.faults.reset()
 
 
 @pytest.mark.looptime

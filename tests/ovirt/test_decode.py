@@ -180,6 +180,14 @@ def test_an_unchanged_vm_stays_the_same_object_and_a_changed_one_does_not() -> N
     assert one.instance(bare("w1", fqdn="w1.example.com")) is not first
 
 
+def test_another_order_keeps_the_same_object() -> None:
+    devices = [wire.Device("eth0"), wire.Device("eth1")]
+    one = decoder()
+    first = one.instance(bare("w1", reported_devices=wire.Devices(devices)))
+
+    assert one.instance(bare("w1", reported_devices=wire.Devices(devices[::-1]))) is first
+
+
 def test_a_renamed_cluster_is_seen_on_vms_that_did_not_change() -> None:
     vm = bare("w1", cluster=wire.Ref("c"))
     one = Decoder("east")

@@ -123,9 +123,9 @@ async def test_addresses_in_another_order_are_no_change(tmp_path: Path) -> None:
 
 async def test_it_lists_at_the_interval(tmp_path: Path) -> None:
     async with inventory(tmp_path, many(3)) as run:
-        await asyncio.sleep(3000)
+        await asyncio.sleep(900)
 
-        assert 90 <= run.lab.counts["GET /vms"] <= 110
+        assert 27 <= run.lab.counts["GET /vms"] <= 33
 
 
 async def test_an_engine_is_busy_for_at_most_a_tenth_of_the_time(tmp_path: Path) -> None:
@@ -414,6 +414,6 @@ async def test_a_status_that_nobody_has_any_more_is_not_counted_on(tmp_path: Pat
 
 async def test_a_listing_interval_of_a_second_is_kept(tmp_path: Path) -> None:
     async with inventory(tmp_path, vm("w1"), poll=timedelta(seconds=1)) as run:
-        await asyncio.sleep(60)
+        await asyncio.sleep(20)
 
-        assert 50 <= run.lab.counts["GET /vms"] <= 70
+        assert 17 <= run.lab.counts["GET /vms"] <= 23

@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from provider.config import Limits
 from provider.errors import (
@@ -335,6 +336,29 @@ async def test_a_vm_whose_links_cannot_be_followed_is_read_in_parts(tmp_path: Pa
         assert names(found) == {"odd", "w0", "w1", "w2"}
         assert found.instances[lab.world.vm("odd").id].nics
         assert lab.counts["GET /vms/{id}"] == 3, "only the page with the odd one is read apart"
+
+
+async def test_reading_one_by_one_is_said_once_and_so_is_its_end(tmp_path: Path) -> None:
+    async with running(tmp_path, many(3)) as lab, lab.lister() as lister:
+        lab.faults.fails_follow = True
+        with capture_logs() as logs:
+            await lister.take(None)
+            await lister.take(None)
+            lab.faults.fails_follow = False
+            await lister.take(None)
+            await lister.take(None)
+
+        said = [line["log_level"] for line in logs if line["log_level"] != "debug"]
+        assert said == ["warning", "info"]
+
+
+async def test_an_odd_vm_whose_links_cannot_be_followed_is_unreadable(tmp_path: Path) -> None:
+    odd = vm("odd", broken_links={"nics"}, overrides={"memory": "much"})
+    async with running(tmp_path, many(2), odd) as lab, lab.lister() as lister:
+        found = await lister.take(None)
+
+        assert names(found) == {"w0", "w1"}
+        assert set(found.unreadable) == {lab.world.vm("odd").id}
 
 
 async def test_an_engine_that_follows_nothing_is_read_vm_by_vm(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def spoilt_lists(draw: st.DrawFn) -> bytes:
 
 @given(spoilt_lists())
 @settings(
-    max_examples=30,
+    max_examples=20,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
