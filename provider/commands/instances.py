@@ -109,7 +109,7 @@ def _text(row: dict[str, Any], column: str) -> str:
         case "status" if "unreadable" in row:
             return f"unreadable: {row['unreadable']}"
         case "addresses":
-            return terminal.words(address["address"] for address in value or ())
+            return terminal.words(address["address"] for address in value or ()) or "-"
         case "tags":
             return terminal.words(value or ())
     return str(value or "-")

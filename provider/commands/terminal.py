@@ -42,8 +42,10 @@ def complain(error: ProviderError) -> None:
 
 
 def print_json(value: Any) -> None:
-    """`value` as JSON on standard output."""
-    output().out(json.dumps(value, indent=2, ensure_ascii=False), highlight=False)
+    """`value` as JSON on standard output, escaped where that cannot show every letter."""
+    console = output()
+    is_ascii = not console.encoding.startswith("utf")
+    console.out(json.dumps(value, indent=2, ensure_ascii=is_ascii), highlight=False)
 
 
 def table(*columns: str) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provider.simulator.scenario import TagSpec
+from tests.commands.conftest import ended
 from tests.ovirt.lab import many, vm
 
 if TYPE_CHECKING:
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 async def test_vms_are_listed_by_name_with_all_columns(make_lab: MakeLab) -> None:
     lab = await make_lab(vm("b_2"), vm("a", ip="10.0.0.9"))
 
-    ended = await lab.run("instances")
+    end = await lab.run("instances")
 
-    head, first, second = ended.out.splitlines()
-    assert ended.status == 0
+    head, first, second = end.out.splitlines()
+    assert end.status == 0
     assert " ".join(head.split()) == ("NAME ID STATUS NODE NAME ZONE HOST CLUSTER ADDRESSES TAGS")
     assert first.split() == (
         ["a", lab.id_of("a"), "up", "a", "blue", "hv-1", "blue", "10.0.0.9", "docker-host"]
@@ -33,19 +34,19 @@ async def test_a_narrow_terminal_gets_fewer_columns_and_is_told(
     lab = await make_lab(many(1))
     monkeypatch.setenv("COLUMNS", "80")
 
-    ended = await lab.run("instances")
+    end = await lab.run("instances")
 
-    assert lab.id_of("w0") not in ended.out
-    assert "--output json" in ended.out
+    assert lab.id_of("w0") not in end.out
+    assert "--output json" in end.out
 
 
 async def test_scripts_get_json(make_lab: MakeLab) -> None:
     tags = (TagSpec(name="docker-host"), TagSpec(name="gpu", parent="docker-host"))
     lab = await make_lab(vm("w", tags=("gpu",)), tags=tags)
 
-    ended = await lab.run("instances", "--output", "json")
+    end = await lab.run("instances", "--output", "json")
 
-    (found,) = ended.json
+    (found,) = end.json
     assert found["addresses"] == [{"type": "InternalIP", "address": "10.0.0.1"}]
     assert found["tags"] == ["docker-host", "gpu"]
     assert (found["status"], found["data_center"], found["region"]) == ("up", "paris", "east")
@@ -54,17 +55,17 @@ async def test_scripts_get_json(make_lab: MakeLab) -> None:
 async def test_a_vm_that_cannot_be_read_is_listed_as_such(make_lab: MakeLab) -> None:
     lab = await make_lab(vm("odd", overrides={"cpu": "many"}), vm("w"))
 
-    ended = await lab.run("instances")
+    end = await lab.run("instances")
 
-    assert any(line.startswith("odd") and "unreadable" in line for line in ended.out.splitlines())
+    assert any(line.startswith("odd") and "unreadable" in line for line in end.out.splitlines())
 
 
 async def test_without_any_vm_that_is_said(make_lab: MakeLab) -> None:
     lab = await make_lab(vm("other", tags=()))
 
-    ended = await lab.run("instances")
+    end = await lab.run("instances")
 
-    assert (ended.status, ended.out) == (0, "No VM is selected.\n")
+    assert (end.status, end.out) == (0, "No VM is selected.\n")
 
 
 async def test_an_engine_that_is_away_is_an_error_beside_the_others(make_lab: MakeLab) -> None:
@@ -72,8 +73,19 @@ async def test_an_engine_that_is_away_is_an_error_beside_the_others(make_lab: Ma
     gone = lab.engine_section(name="west", url="http://127.0.0.1:1/ovirt-engine")
     lab.configure(engines=[lab.engine_section(), gone])
 
-    ended = await lab.run("instances", "--output", "json")
+    end = await lab.run("instances", "--output", "json")
 
-    assert ended.status == 1
-    assert [one["name"] for one in ended.json] == ["w0"]
-    assert ended.err.startswith("error: engine west: cannot connect")
+    assert end.status == 1
+    assert [one["name"] for one in end.json] == ["w0"]
+    assert end.err.startswith("error: engine west: cannot connect")
+
+
+async def test_json_survives_a_terminal_without_utf_8(
+    make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = await make_lab(vm("узел"))
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+
+    end = await ended(await lab.start("instances", "--output", "json"))
+
+    assert end.json[0]["name"] == "узел"
