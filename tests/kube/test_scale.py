@@ -27,12 +27,13 @@ async def test_two_hundred_nodes_at_once_cost_two_writes_each(
         await eventually(lambda: _are_initialised(admin, node_prefix), "all are initialised")
         await product.periods(1)
 
-    writes = product.writes(node_prefix)
-    assert Counter((w.verb, w.subresource, w.code) for w in writes) == {
-        ("patch", "status", 200): _COUNT,
-        ("patch", "", 200): _COUNT,
+    # Those that lost a race against kube-controller-manager for the taints are no success.
+    writes = [write for write in product.writes(node_prefix) if write.is_success]
+    assert Counter((write.verb, write.subresource) for write in writes) == {
+        ("patch", "status"): _COUNT,
+        ("patch", ""): _COUNT,
     }
-    assert set(Counter(w.name for w in writes).values()) == {2}
+    assert set(Counter(write.name for write in writes).values()) == {2}
 
 
 async def test_two_hundred_vms_without_nodes_cost_one_write_each(
@@ -45,9 +46,7 @@ async def test_two_hundred_vms_without_nodes_cost_one_write_each(
         await product.periods(1)
 
     writes = product.writes(node_prefix)
-    assert Counter((w.verb, w.subresource, w.code) for w in writes) == {
-        ("create", "", 201): _COUNT
-    }
+    assert [(write.verb, write.code) for write in writes] == [("create", 201)] * _COUNT
 
 
 async def _are_initialised(admin: Admin, prefix: str) -> bool:
