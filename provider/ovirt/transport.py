@@ -230,6 +230,7 @@ async def _unpacked(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
             while unpacker.unconsumed_tail:
                 await asyncio.sleep(0)
                 yield unpacker.decompress(unpacker.unconsumed_tail, _PIECE)
+        yield unpacker.flush()
     except zlib.error as error:
         raise aiohttp.ClientPayloadError(f"it is not compressed as it says ({error})") from error
     if not unpacker.eof:
