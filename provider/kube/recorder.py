@@ -1,0 +1,240 @@
+"""Events about nodes and engines, repeats counted, never in the way of a reconcile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import platform
+import secrets
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import structlog
+
+from provider.errors import (
+    ApiUnavailable,
+    Conflict,
+    KubeError,
+    NotFound,
+    OutcomeUnknown,
+    TooManyRequests,
+)
+from provider.model import Level
+
+if TYPE_CHECKING:
+    from provider.metrics import Metrics
+    from provider.model import Node, Notice
+
+    from .api import KubeApi
+
+COMPONENT = "ovirt-cloud-controller-manager"
+"""Who says it: the `From` of `kubectl describe`."""
+
+# The API server takes Events about objects without a namespace only in this one.
+_NAMESPACE = "default"
+# A repeat within this time is counted and not sent.
+_REPEAT_SECONDS = 300.0
+# Enough for one Event on each of 5,000 nodes at once; each remembered series is about 0.5 KB.
+_REMEMBERED = 8192
+_QUEUED = 5000
+# Beside 5,000 nodes to initialise (800 writes a second) Events may take a fortieth.
+_RATE = 20.0
+_BURST = 50.0
+_FIRST_DELAY = 1.0
+_LAST_DELAY = 30.0
+_TRIES = 6
+# The bound of `note` in events.k8s.io/v1, which is the same object.
+_MESSAGE = 1024
+_NAME = 200  # of the object's name within the Event's, which has 253 characters
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What an Event is about."""
+
+    kind: str
+    name: str
+    uid: str | None
+
+
+@dataclass(slots=True)
+class _Series:
+    """All that is alike: one Event object, whose count grows."""
+
+    subject: _Subject
+    notice: Notice
+    first: datetime
+    last: datetime
+    count: int = 0
+    name: str = ""
+    is_created: bool = False
+    is_queued: bool = False
+    sent: float | None = None
+
+
+class EventRecorder:
+    """Sends what is recorded; `run` does the sending, and nothing else ever waits for it.
+
+    What does not fit the bounded queue is dropped and counted.
+    """
+
+    def __init__(self, api: KubeApi, metrics: Metrics) -> None:
+        self._api = api
+        self._metrics = metrics
+        self._series: OrderedDict[tuple[_Subject, Notice], _Series] = OrderedDict()
+        self._queue: deque[_Series] = deque()
+        self._arrived = asyncio.Event()
+        self._bucket = _Bucket(_RATE, _BURST)
+        self._instance = platform.node()
+
+    def record(self, node: Node, notice: Notice) -> None:
+        """Say `notice` about `node`; one that only waits is not said.
+
+        The Event names the Node's uid: `kubectl describe node` looks for that and for the name in
+        its place (which kubelets write), and only the uid keeps it off a later Node of the same
+        name.
+        """
+        self._add(_Subject("Node", node.name, node.uid), notice)
+
+    def record_engine(self, engine: str, notice: Notice) -> None:
+        """Say `notice` about the engine called `engine`, which is no object of the cluster.
+
+        It goes to the Namespace kube-system, where the controller lives; `kubectl get events`
+        shows it beside those of the nodes.
+        """
+        prefix = f"engine {engine}: "
+        message = prefix + notice.message.removeprefix(prefix)
+        subject = _Subject("Namespace", "kube-system", None)
+        self._add(subject, type(notice)(notice.level, notice.reason, message))
+
+    async def run(self) -> NoReturn:
+        """Send what is recorded until cancelled."""
+        while True:
+            while not self._queue:
+                self._arrived.clear()
+                await self._arrived.wait()
+            series = self._queue.popleft()
+            await self._bucket.take()
+            await self._deliver(series)
+
+    def _add(self, subject: _Subject, notice: Notice) -> None:
+        if notice.level is Level.WAITING:
+            return
+        now = datetime.now(UTC)
+        key = subject, notice
+        series = self._series.setdefault(key, _Series(subject, notice, first=now, last=now))
+        self._series.move_to_end(key)
+        series.count += 1
+        series.last = now
+        if not series.is_queued and self._is_due(series):
+            self._enqueue(key, series)
+        if len(self._series) > _REMEMBERED:
+            self._series.popitem(last=False)
+
+    def _is_due(self, series: _Series) -> bool:
+        now = asyncio.get_running_loop().time()
+        return series.sent is None or now - series.sent >= _REPEAT_SECONDS
+
+    def _enqueue(self, key: tuple[_Subject, Notice], series: _Series) -> None:
+        if len(self._queue) >= _QUEUED:
+            self._metrics.events_dropped.labels("queue_full").inc()
+            if not series.is_created:
+                del self._series[key]
+            return
+        series.is_queued = True
+        self._queue.append(series)
+        self._arrived.set()
+
+    async def _deliver(self, series: _Series) -> None:
+        """Send with some patience, then drop."""
+        series.is_queued = False
+        series.sent = asyncio.get_running_loop().time()
+        delay = _FIRST_DELAY
+        for _ in range(_TRIES):
+            try:
+                await self._send(series)
+            except TooManyRequests as error:
+                await asyncio.sleep(error.retry_after)
+            except (ApiUnavailable, OutcomeUnknown):
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, _LAST_DELAY)
+            except KubeError as error:
+                _log.warning("An Event was refused.", reason=series.notice.reason, why=str(error))
+                self._metrics.events_dropped.labels("refused").inc()
+                return
+            else:
+                self._metrics.events.labels(series.notice.level, series.notice.reason).inc()
+                return
+        self._metrics.events_dropped.labels("unavailable").inc()
+
+    async def _send(self, series: _Series) -> None:
+        if series.is_created:
+            change = {"count": series.count, "lastTimestamp": _stamp(series.last)}
+            try:
+                await self._api.patch_event(_NAMESPACE, series.name, change)
+            except NotFound:  # Events live for an hour
+                series.is_created = False
+                series.name = ""
+            else:
+                return
+        series.name = series.name or _event_name(series.subject)
+        with contextlib.suppress(Conflict):  # an earlier try has arrived after all
+            await self._api.create_event(_NAMESPACE, self._event(series))
+        series.is_created = True
+
+    def _event(self, series: _Series) -> dict[str, Any]:
+        subject, notice = series.subject, series.notice
+        involved = {"apiVersion": "v1", "kind": subject.kind, "name": subject.name}
+        if subject.uid:
+            involved["uid"] = subject.uid
+        return {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": series.name, "namespace": _NAMESPACE},
+            "involvedObject": involved,
+            "type": str(notice.level),
+            "reason": notice.reason,
+            "message": _clipped(notice.message),
+            "count": series.count,
+            "firstTimestamp": _stamp(series.first),
+            "lastTimestamp": _stamp(series.last),
+            "source": {"component": COMPONENT},
+            "reportingComponent": COMPONENT,
+            "reportingInstance": self._instance,
+        }
+
+
+class _Bucket:
+    """A token bucket in the loop's time: `rate` a second, `burst` at once."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._filled = 0.0
+
+    async def take(self) -> None:
+        """Return when a token is there, and take it."""
+        now = asyncio.get_running_loop().time()
+        self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._rate)
+        self._filled = now
+        self._tokens -= 1
+        if self._tokens < 0:
+            await asyncio.sleep(-self._tokens / self._rate)
+
+
+def _event_name(subject: _Subject) -> str:
+    return f"{subject.name[:_NAME].rstrip('.-')}.{secrets.token_hex(8)}"
+
+
+def _clipped(message: str) -> str:
+    return message if len(message) <= _MESSAGE else f"{message[: _MESSAGE - 1]}…"
+
+
+def _stamp(moment: datetime) -> str:
+    """RFC 3339 with whole seconds, the form of metav1.Time."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
