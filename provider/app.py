@@ -68,10 +68,11 @@ class App:
             registration = RegistrationController(*parts)
             reporter = EngineReporter(inventories, fleet, recorder)
             checks = _readiness(informer, inventories)
-            await stack.enter_async_context(
+            web = await stack.enter_async_context(
                 WebServer(config.server, metrics, checks, nodes.count_nodes)
             )
-            _log.info("started", engines=[e.name for e in config.engines], api=self._access.url)
+            engines = [engine.name for engine in config.engines]
+            _log.info("started", engines=engines, api=self._access.url, port=web.port)
             running: list[Part] = [informer, recorder, nodes, registration, reporter]
             async with asyncio.TaskGroup() as tasks:
                 for part in (*running, *inventories):

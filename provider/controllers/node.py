@@ -69,6 +69,7 @@ class NodeController:
         self._metrics = metrics
         self._queue = WorkQueue(metrics)
         self._states: dict[str, State] = {}
+        self._is_allowed = True  # to write, as far as the last write says
         informer.subscribe(self._queue.add)
         fleet.subscribe(self._instances_changed)
 
@@ -153,6 +154,9 @@ class NodeController:
         return "refused" if is_refused else "waiting"
 
     def _succeeded(self, before: Node, written: Node, decision: Decision) -> None:
+        if not self._is_allowed:
+            _log.info("writes to nodes are allowed again")
+        self._is_allowed = True
         self._informer.observe(written)
         self._queue.forget(before.name)
         self._states[before.name] = _state(written, decision)
@@ -176,12 +180,21 @@ class NodeController:
         if isinstance(error, Conflict | NotFound):
             return "conflict"
         if isinstance(error, Forbidden | Invalid):
-            _log.warning(
-                "a write was refused", node=node.name, why=str(error), again_in=str(delay)
-            )
             notice = Notice(Level.WARNING, Reason.WRITE_REFUSED, error.message)
             self._recorder.record(node, notice)
+            self._log_refusal(node, error, delay)
         return "error"
+
+    def _log_refusal(self, node: Node, error: KubeError, delay: timedelta) -> None:
+        """One line for each refused content; a missing right concerns all nodes alike: once.
+
+        An API server that has just started refuses everything until it has read the roles.
+        """
+        if isinstance(error, Forbidden):
+            if not self._is_allowed:
+                return
+            self._is_allowed = False
+        _log.warning("a write was refused", node=node.name, why=str(error), again_in=str(delay))
 
     def _say(self, node: Node, notices: tuple[Notice, ...]) -> None:
         for notice in notices:

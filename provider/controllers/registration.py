@@ -55,6 +55,7 @@ class RegistrationController:
         self._metrics = metrics
         self._due = asyncio.Event()
         self._warned: set[str] = set()  # uids of Nodes that never joined
+        self._is_failing = False  # the last pass that had Nodes to register
         informer.subscribe(self._node_changed)
         fleet.subscribe(self._directory_changed)
 
@@ -65,7 +66,7 @@ class RegistrationController:
             await self._due.wait()
             self._due.clear()
             if self._has_news():
-                await self._pass()
+                await self._try()
             await asyncio.sleep(_REST)
 
     def _node_changed(self, name: str) -> None:
@@ -81,35 +82,56 @@ class RegistrationController:
         heard = self._informer.last_contact
         return heard is not None and asyncio.get_running_loop().time() - heard < _NEWS
 
+    async def _try(self) -> None:
+        try:
+            await self._pass()
+        except Exception:
+            # Nodes that are there must be looked after whatever a new one is like.
+            _log.exception("looking at all instances failed")
+
     async def _pass(self) -> None:
         for spare in superseded(self._informer.nodes, self._fleet.directory):
             await self._remove(spare)
         self._warn_of_those_that_never_joined()
         outcomes = registrations(self._fleet.directory, self._informer.nodes, self._config)
         limit = asyncio.Semaphore(self._config.limits.workers)
+        for outcome in outcomes:
+            if isinstance(outcome, Refusal):
+                self._refuse(outcome)
         async with asyncio.TaskGroup() as tasks:
-            for outcome in outcomes:
-                if isinstance(outcome, Refusal):
-                    self._refuse(outcome)
-                else:
-                    tasks.create_task(self._register(outcome, limit))
+            running = [
+                tasks.create_task(self._register(outcome, limit))
+                for outcome in outcomes
+                if not isinstance(outcome, Refusal)
+            ]
+        if running:
+            self._log_failures([error for task in running if (error := task.result())])
 
-    async def _register(self, new: NewNode, limit: asyncio.Semaphore) -> None:
+    async def _register(self, new: NewNode, limit: asyncio.Semaphore) -> KubeError | None:
+        """What went wrong; None when the Node is there."""
         async with limit:
             try:
                 node = await self._api.create_node(new)
             except Conflict:
                 self._metrics.registrations.labels("exists").inc()
-                return
+                return None
             except KubeError as error:
                 self._metrics.registrations.labels("failed").inc()
-                _log.warning("registering a node failed", node=new.name, why=str(error))
-                return
+                return error
         self._informer.observe(node)
         self._metrics.registrations.labels("created").inc()
         _log.info("node registered", node=node.name, provider_id=node.provider_id)
         for notice in new.notices:
             self._recorder.record(node, notice)
+        return None
+
+    def _log_failures(self, errors: list[KubeError]) -> None:
+        """One line when it begins and one when it ends, however many Nodes there are."""
+        if errors and not self._is_failing:
+            _log.warning("registering nodes fails", nodes=len(errors), why=str(errors[0]))
+        if self._is_failing and not errors:
+            _log.info("registering nodes works again")
+        self._is_failing = bool(errors)
 
     def _refuse(self, refusal: Refusal) -> None:
         self._metrics.registrations.labels("refused").inc()

@@ -170,6 +170,20 @@ async def test_a_refused_write_is_said_as_an_event(tmp_path: Path) -> None:
         assert {one["node"] for one in logs if one["log_level"] == "warning"} == {"w"}
 
 
+async def test_a_right_that_is_missing_is_logged_once_for_all_nodes(tmp_path: Path) -> None:
+    async with working(tmp_path, many(5)) as lab:
+        lab.cluster.faults.inject(FORBIDDEN, times=20, methods=["PATCH"], path="/nodes")
+        with capture_logs() as logs:
+            for n in range(5):
+                lab.kubelet(f"w{n}")
+            await until(lambda: all(lab.is_initialised(f"w{n}") for n in range(5)))
+            await until(lambda: lab.reconciles("written") == 5)
+
+        words = [one["event"] for one in logs if one["event"].startswith("a write was")]
+        assert words == ["a write was refused"]
+        assert [one for one in logs if one["event"] == "writes to nodes are allowed again"]
+
+
 async def test_writes_that_fail_for_long_become_rare(tmp_path: Path) -> None:
     async with working(tmp_path, vm("w")) as lab:
         lab.cluster.faults.inject(BadGateway(), times=None, methods=["PATCH"], path="/nodes")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
+from provider.kube.recorder import EventRecorder
 from provider.model import ANNOTATION_ENGINE, ANNOTATION_REGISTERED
 from provider.simulator.cluster import BadGateway, Conflict, Refusal
 from tests import builders
@@ -16,7 +17,9 @@ from tests.ovirt.lab import many, vm
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from provider.model import Node
+    from structlog.typing import EventDict
+
+    from provider.model import Node, Notice
     from tests.controllers.lab import Lab
 
 pytestmark = pytest.mark.looptime
@@ -70,9 +73,23 @@ async def test_a_registration_that_fails_is_tried_again(
             lab.vm("w").attach("docker-host")
             await until(lambda: "w" in lab.cluster.nodes)
 
+            await until(lambda: lab.events("Registered"))
+
         assert lab.metric("registrations_total", result="failed") == 1
         assert lab.metric("registrations_total", result="created") == 1
-        assert [one["node"] for one in logs if one["log_level"] == "warning"] == ["w"]
+        assert said(logs) == ["registering nodes fails", "registering nodes works again"]
+
+
+async def test_many_registrations_that_fail_for_long_are_logged_once(tmp_path: Path) -> None:
+    async with working(tmp_path, many(5, tags=()), registration=CREATE) as lab:
+        lab.cluster.faults.inject(FORBIDDEN, times=20, methods=["POST"], path="/nodes")
+        with capture_logs() as logs:
+            for n in range(5):
+                lab.vm(f"w{n}").attach("docker-host")
+            await until(lambda: len(lab.cluster.nodes) == 5)
+
+        assert lab.metric("registrations_total", result="failed") == 20
+        assert said(logs) == ["registering nodes fails", "registering nodes works again"]
 
 
 async def test_a_node_that_was_deleted_by_hand_is_registered_again(tmp_path: Path) -> None:
@@ -104,6 +121,30 @@ async def test_nothing_is_registered_while_the_api_server_is_silent(tmp_path: Pa
         await asyncio.sleep(35)
 
         assert len(lab.cluster.nodes) == 0
+
+
+class BrokenRecorder(EventRecorder):
+    """A fault that nobody thought of, at one node."""
+
+    def record(self, node: Node, notice: Notice) -> None:
+        """Fail for the first node."""
+        if node.name == "w0":
+            raise RuntimeError("nobody thought of this")
+        super().record(node, notice)
+
+
+async def test_a_fault_at_one_node_does_not_stop_the_others(tmp_path: Path) -> None:
+    vms = vm("w0"), vm("w1", ip="10.0.0.2", tags=())
+    async with working(tmp_path, *vms, registration=CREATE, recorder=BrokenRecorder) as lab:
+        await until(lambda: "w0" in lab.cluster.nodes)
+        lab.vm("w1").attach("docker-host")
+        await until(lambda: lab.events("Registered"))
+
+        assert "w1" in lab.cluster.nodes
+
+
+def said(logs: list[EventDict]) -> list[str]:
+    return [one["event"] for one in logs if one["event"].startswith("registering")]
 
 
 # ---- Nodes that go ---------------------------------------------------------------------------

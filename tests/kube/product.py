@@ -150,7 +150,7 @@ def _scenario(vms: Iterable[VmSpec]) -> Scenario:
 class Product:
     """Runs in the test's loop from `async with` to its end.
 
-    It only initialises nodes, and looks at everything every second, unless `sections` of the
+    It only initialises nodes, and looks at everything twice a second, unless `sections` of the
     configuration say otherwise.
     """
 
@@ -168,7 +168,7 @@ class Product:
         self._kubeconfig = kubeconfig
         self._password_file = folder / "password"
         self._sections: dict[str, Any] = {
-            "intervals": {"poll": "1s", "wanted": "500ms", "resync": "1s"},
+            "intervals": {"poll": "500ms", "wanted": "250ms", "resync": "500ms"},
             "registration": {"mode": "adopt"},
             "server": {"bind": "127.0.0.1:0"},
             **sections,

@@ -1,0 +1,164 @@
+"""The whole program in this process, between simulated engines and a simulated cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import ClientSession
+from structlog.testing import capture_logs
+
+from provider.app import App
+from provider.config import Config
+from provider.errors import ProviderError
+from provider.kube.access import load_access
+from provider.simulator.cluster import Refusal, SimulatedCluster
+from tests.controllers.lab import until
+from tests.ovirt.lab import running, vm
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.ovirt.lab import Lab as EngineLab
+
+LOGOUT = "POST /services/sso-logout"
+UNLISTED = "[-]informer: nodes not listed yet\n"
+ALL_OK = "[+]informer ok\n[+]engine east ok\nok\n"
+
+
+class Running:
+    """An app at work, what it works on, and where its port is."""
+
+    def __init__(self, app: App, cluster: SimulatedCluster, engine: EngineLab) -> None:
+        self.app = app
+        self.cluster = cluster
+        self.engine = engine
+        self.url = ""
+
+    async def get(self, path: str) -> tuple[int, str]:
+        """Status and text of its answer."""
+        async with ClientSession(self.url) as client, client.get(path) as reply:
+            return reply.status, await reply.text()
+
+    async def until_ready(self, text: str) -> None:
+        """Return when `/readyz` says this."""
+        async with asyncio.timeout(20):
+            while (await self.get("/readyz"))[1] != text:  # noqa: ASYNC110 - over HTTP
+                await asyncio.sleep(0.05)
+
+
+async def new_app(
+    folder: Path, engine: EngineLab, cluster: SimulatedCluster, **sections: Any
+) -> App:
+    kubeconfig = folder / "kubeconfig"
+    kubeconfig.write_text(cluster.kubeconfig(), encoding="utf-8")
+    server = {"server": {"bind": "127.0.0.1:0"}}
+    config = Config(engines=(engine.engine,), **(server | sections))
+    return App(config, await load_access(kubeconfig))
+
+
+@asynccontextmanager
+async def simulators(folder: Path) -> AsyncIterator[tuple[EngineLab, SimulatedCluster]]:
+    """An engine with one VM, and a cluster with one node of it."""
+    async with running(folder, vm("w")) as engine, AsyncExitStack() as stack:
+        cluster = SimulatedCluster()
+        await cluster.start()
+        stack.push_async_callback(cluster.stop)
+        cluster.kubelet("w", system_uuid=engine.world.vm("w").id)
+        yield engine, cluster
+
+
+@asynccontextmanager
+async def working(
+    engine: EngineLab, cluster: SimulatedCluster, folder: Path
+) -> AsyncIterator[Running]:
+    """The app at work; its shutdown is part of the test."""
+    app = await new_app(folder, engine, cluster)
+    with capture_logs() as logs:
+        task = asyncio.create_task(app.run())
+        await until(lambda: task.done() or any(one["event"] == "started" for one in logs))
+    if task.done():
+        task.result()
+    one = Running(app, cluster, engine)
+    one.url = f"http://127.0.0.1:{logs[0]['port']}"
+    try:
+        yield one
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert task.cancelled()
+
+
+async def test_it_initialises_what_is_there_and_serves_its_metrics(tmp_path: Path) -> None:
+    async with simulators(tmp_path) as (engine, cluster), working(engine, cluster, tmp_path) as on:
+        await until(lambda: cluster.nodes.get("w")["spec"].get("providerID"))
+        await on.until_ready(ALL_OK)
+        status, text = await on.get("/metrics")
+
+    assert status == 200
+    assert 'ovirt_ccm_nodes{state="initialised"} 1.0' in text
+    assert 'ovirt_ccm_instances{engine="east",status="up",zone="blue"} 1.0' in text
+    assert 'ovirt_ccm_engine_up{engine="east"} 1.0' in text
+
+
+async def test_it_is_ready_when_all_was_asked_once_whatever_the_engine_answered(
+    tmp_path: Path,
+) -> None:
+    async with simulators(tmp_path) as (engine, cluster):
+        engine.faults.availability = "down"
+        cluster.faults.freeze()
+        async with working(engine, cluster, tmp_path) as on:
+            await on.until_ready(f"{UNLISTED}[+]engine east ok\nnot ready\n")
+            cluster.faults.thaw()
+            await on.until_ready(ALL_OK)
+
+
+async def test_it_is_not_ready_before_an_engine_has_answered(tmp_path: Path) -> None:
+    async with simulators(tmp_path) as (engine, cluster):
+        engine.faults.availability = "starting"
+        async with working(engine, cluster, tmp_path) as on:
+            await on.until_ready("[+]informer ok\n[-]engine east: not asked yet\nnot ready\n")
+            status, _ = await on.get("/readyz")
+            engine.faults.availability = "up"
+            await on.until_ready(ALL_OK)
+
+    assert status == 503
+
+
+async def test_it_logs_out_and_closes_its_port_at_the_end(tmp_path: Path) -> None:
+    async with simulators(tmp_path) as (engine, cluster):
+        async with working(engine, cluster, tmp_path) as on:
+            await on.until_ready(ALL_OK)
+            assert engine.counts[LOGOUT] == 0
+
+        assert engine.counts[LOGOUT] == 1
+        with pytest.raises(OSError, match="Cannot connect"):
+            await on.get("/livez")
+
+
+async def test_an_api_server_that_refuses_everything_does_not_end_it(tmp_path: Path) -> None:
+    async with simulators(tmp_path) as (engine, cluster):
+        refusal = cluster.faults.inject(Refusal(403, "Forbidden"), times=None)
+        async with working(engine, cluster, tmp_path) as on:
+            await until(lambda: len(cluster.requests) >= 2)
+            assert (await on.get("/livez"))[0] == 200
+            cluster.faults.remove(refusal)
+            await until(lambda: cluster.nodes.get("w")["spec"].get("providerID"))
+
+
+async def test_a_port_in_use_ends_it_before_anything_is_asked(tmp_path: Path) -> None:
+    async with simulators(tmp_path) as (engine, cluster):
+        with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
+            bind = f"127.0.0.1:{taken.getsockname()[1]}"
+            app = await new_app(tmp_path, engine, cluster, server={"bind": bind})
+
+            with pytest.raises(ProviderError, match="cannot serve on"):
+                await app.run()
+
+        assert len(cluster.requests) == 0
+        assert engine.logins == 0
