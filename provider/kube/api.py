@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from provider.model import NewNode, Node
 
     from .access import Access
+    from .fence import Fence
 
 _NODES = "/api/v1/nodes"
 _MISSING = "Is this the address of a Kubernetes API server?"
@@ -39,12 +40,15 @@ _MISSING = "Is this the address of a Kubernetes API server?"
 class KubeApi:
     """One API server; an async context manager that opens and closes the session.
 
-    `timeout` bounds each call as a whole. Every call raises KubeError: for a read ApiUnavailable
-    when nothing usable came, for a write OutcomeUnknown when it was sent and nothing came.
+    `timeout` bounds each call as a whole; writes go through the `fence`, if any. Every call raises
+    KubeError: for a read ApiUnavailable when nothing usable came, for a write OutcomeUnknown when
+    it was sent and nothing came.
     """
 
-    def __init__(self, access: Access, timeout: timedelta, metrics: Metrics) -> None:
-        self._transport = Transport(access, timeout, metrics)
+    def __init__(
+        self, access: Access, timeout: timedelta, metrics: Metrics, fence: Fence | None = None
+    ) -> None:
+        self._transport = Transport(access, timeout, metrics, fence)
 
     async def __aenter__(self) -> Self:
         await self._transport.__aenter__()
@@ -126,7 +130,7 @@ class KubeApi:
 
     async def patch_event(self, namespace: str, name: str, change: dict[str, Any]) -> None:
         """Merge `change` into an Event; NotFound when it has expired."""
-        path = f"{_events(namespace)}/{quote(name)}"
+        path = f"{_events(namespace)}/{quote(name, safe='')}"
         await self._transport.send(Request("patch", "events", path, {}, change, MERGE_PATCH))
 
     # ---- questions about the cluster and ourselves -------------------------------------------
@@ -182,8 +186,8 @@ class KubeApi:
 
 
 def _node_path(name: str) -> str:
-    return f"{_NODES}/{quote(name)}"
+    return f"{_NODES}/{quote(name, safe='')}"
 
 
 def _events(namespace: str) -> str:
-    return f"/api/v1/namespaces/{quote(namespace)}/events"
+    return f"/api/v1/namespaces/{quote(namespace, safe='')}/events"

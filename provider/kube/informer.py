@@ -102,6 +102,8 @@ class NodeInformer:
                 self._position = ""
                 self._ended("expired")
             except TimeoutError as error:
+                # An etcd restored from a backup is behind us: it would be silent for ever.
+                self._position = ""
                 self._lost("idle", str(error))
             except TooManyRequests as error:
                 retry_after = error.retry_after

@@ -38,6 +38,7 @@ class Cause(msgspec.Struct):
 
 
 class _Details(msgspec.Struct):
+    name: str = ""
     causes: list[Cause] | None = None
 
 
@@ -98,7 +99,7 @@ def error_of(reply: Reply) -> KubeError | None:
         return TooManyRequests(message, retry_after=wait or _DEFAULT_RETRY_AFTER)
     if reply.code in (401, 403):
         return Forbidden(message, remedy=_REMEDIES[reply.code])
-    if status is None or reply.code >= 500 or reply.code not in _ERRORS:
+    if status is None or reply.code not in _ERRORS or _is_no_path(status):
         return _no_answer(reply, message.removeprefix(f"{reply.what}: "))
     if _is_stale(status):
         return Conflict(message)
@@ -119,6 +120,11 @@ _REMEDIES = {
     401: "Check that the token or certificate is of this cluster and has not expired.",
     403: "Check the ClusterRole and its binding.",
 }
+
+
+def _is_no_path(status: Status) -> bool:
+    """Whether a 404 is about the path, which says nothing about an object."""
+    return status.code == 404 and not (status.details and status.details.name)
 
 
 def _is_stale(status: Status) -> bool:

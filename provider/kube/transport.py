@@ -13,6 +13,7 @@ import msgspec
 
 from provider.errors import AccessInvalid, ApiUnavailable, KubeError, OutcomeUnknown
 
+from .fence import refusal
 from .replies import Reply, error_of
 
 if TYPE_CHECKING:
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
     from provider.metrics import Metrics
 
     from .access import Access
+    from .fence import Fence
 
 _USER_AGENT = f"ovirt-ccm/{version('cloud-provider-ovirt')}"
 _METHODS = {"get": "GET", "list": "GET", "watch": "GET", "create": "POST", "patch": "PATCH"}
-_METHODS |= {"review": "POST", "delete": "DELETE"}
-_WRITES = frozenset({"create", "patch", "delete"})
+_METHODS |= {"review": "POST", "update": "PUT", "delete": "DELETE"}
+_WRITES = frozenset({"create", "update", "patch", "delete"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,17 @@ class Request:
 
 
 class Transport:
-    """An open session with one API server; an async context manager."""
+    """An open session with one API server; an async context manager.
 
-    def __init__(self, access: Access, timeout: timedelta, metrics: Metrics) -> None:
+    With a `fence` no write is sent that it keeps back: NotLeading.
+    """
+
+    def __init__(
+        self, access: Access, timeout: timedelta, metrics: Metrics, fence: Fence | None = None
+    ) -> None:
         self._access = access
         self._metrics = metrics
+        self._fence = fence
         self._seconds = timeout.total_seconds()
         self._session: aiohttp.ClientSession
 
@@ -77,7 +85,7 @@ class Transport:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            reply = await self._exchange(request)
+            reply = await self._to_its_end(request)
         except KubeError:
             self._count(request, "error")
             raise
@@ -111,6 +119,11 @@ class Transport:
             self._count(request, "error")
             raise _unsent_or_lost(request, error) from error
 
+    async def _to_its_end(self, request: Request) -> Reply:
+        if self._fence and request.verb in _WRITES:
+            return await self._fence.finish(self._exchange(request))
+        return await self._exchange(request)
+
     async def _exchange(self, request: Request) -> Reply:
         timeout = aiohttp.ClientTimeout(total=self._seconds, sock_connect=self._seconds / 2)
         try:
@@ -134,10 +147,13 @@ class Transport:
     async def _request(
         self, request: Request, limits: aiohttp.ClientTimeout, headers: dict[str, str]
     ) -> aiohttp.ClientResponse:
-        data = None
+        data: bytes | aiohttp.BytesPayload | None = None
         if request.body is not None:
-            data = msgspec.json.encode(request.body)
+            data = raw = msgspec.json.encode(request.body)
             headers = headers | {"Content-Type": request.content_type}
+            if self._fence and request.verb in _WRITES:
+                limits = self._fence.limit(str(request), limits)
+                data = self._fence.body(str(request), raw, request.content_type)
         return await self._session.request(
             _METHODS[request.verb],
             self._access.url + request.path,
@@ -184,6 +200,8 @@ def _reply(request: Request, response: aiohttp.ClientResponse, body: bytes) -> R
 
 def _unsent_or_lost(request: Request, error: Exception) -> KubeError:
     """What a broken connection means: a write that may have arrived is of unknown outcome."""
+    if refused := refusal(error):
+        return refused
     message = f"{request}: {str(error) or 'no answer in time'}"
     match error:
         case aiohttp.ClientConnectorCertificateError():
