@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import random
 import socket
@@ -84,7 +85,8 @@ class Layout:
 
 
 def _file_name(kind: str, name: str) -> str:
-    return f"{kind}-{name.replace(':', '-').replace('/', '-')[:60]}"
+    """One a name: tokens are long, begin alike, and users may hold any character."""
+    return f"{kind}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def _free_ports(count: int) -> list[int]:

@@ -60,6 +60,24 @@ def test_a_client_certificate_carries_user_and_groups(control_plane: ControlPlan
     assert set(who["groups"]) == {"team-a", "team-b", "system:authenticated"}
 
 
+def test_two_service_accounts_have_a_kubeconfig_each(control_plane: ControlPlane) -> None:
+    kubeconfigs = []
+    for name in ("one", "two"):
+        control_plane.kubectl("create", "serviceaccount", name)
+        token = control_plane.kubectl("create", "token", name).strip()
+        kubeconfigs.append(control_plane.kubeconfig_with(token))
+
+    users = [
+        control_plane.kubectl(
+            "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}", kubeconfig=kubeconfig
+        )
+        for kubeconfig in kubeconfigs
+    ]
+
+    assert users == [f"system:serviceaccount:default:{name}" for name in ("one", "two")]
+    control_plane.kubectl("delete", "serviceaccount", "one", "two")
+
+
 def test_certificates_stand_strict_verification(control_plane: ControlPlane) -> None:
     context = ssl.create_default_context(cafile=str(control_plane.ca_file))
     context.verify_flags |= ssl.VERIFY_X509_STRICT
