@@ -196,6 +196,7 @@ clusters_of_nodes: st.SearchStrategy[Mapping[str, Node]] = st.lists(nodes, max_s
 # Few instances under few names, and nodes that point at them by every rule at once.
 close_directories = st.lists(
     st.builds(instance, name=st.sampled_from(["a", "b", "A"]), id=st.sampled_from(IDS)),
+    min_size=1,
     max_size=3,
     unique_by=lambda one: one.id,
 ).map(lambda there: directory([snapshot(*there)], {"east": ""}, match_fqdn=False))

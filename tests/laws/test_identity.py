@@ -63,14 +63,16 @@ def test_an_unreadable_instance_or_a_silent_engine_never_makes_a_node_absent(
         assert not any(isinstance(one, Unreadable) for one in known)
 
 
-@given(nodes | pointing_nodes, directories() | close_directories)
+@given(pointing_nodes, close_directories)
 def test_a_found_instance_fits_every_rule_that_fits_any(node: Node, directory: Directory) -> None:
     match = find_instance(node, directory)
     if isinstance(match, Found):
-        by_id = directory.by_id.get(parse_provider_id(node.provider_id) or "", ())
-        by_name = directory.by_name.get(node.name, ())
-        assert not by_id or match.instance in by_id
-        assert not by_name or match.instance in by_name
+        fitting = (
+            directory.by_id.get(node.provider_id, ()),
+            directory.by_id.get(node.system_uuid, ()),
+            directory.by_name.get(node.name, ()),
+        )
+        assert all(match.instance in candidates for candidates in fitting if candidates)
 
 
 @given(nodes, directories())

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from provider.config import Config
 from provider.decisions.decision import decide
-from provider.decisions.identity import Directory
+from provider.decisions.identity import Directory, provider_id
 from provider.decisions.metadata import LABELS, describe
 from provider.decisions.plan import apply, plan
 from provider.decisions.registration import Refusal, registrations
@@ -18,7 +18,7 @@ from provider.model import (
     Node,
     NodePatch,
 )
-from tests.builders import internal, node, snapshot
+from tests.builders import config, internal, node, snapshot
 from tests.laws.strategies import (
     close_directories,
     clusters_of_nodes,
@@ -27,6 +27,7 @@ from tests.laws.strategies import (
     instances,
     managed_nodes,
     nodes,
+    pointing_nodes,
     reporting_instances,
 )
 
@@ -145,3 +146,14 @@ def test_a_registered_node_is_found_needs_nothing_and_is_registered_once(
         decision = decide(one, directory, config)
         assert decision.metadata is not None
         assert decision.plan.patch is None
+
+
+@given(close_directories, st.lists(pointing_nodes, max_size=2))
+def test_no_instance_that_a_node_claims_is_registered(
+    directory: Directory, there: list[Node]
+) -> None:
+    named = {one.name: one for one in there}
+    found = registrations(directory, named, config())
+    new = {one.provider_id for one in found if isinstance(one, NewNode)}
+    claims = {claim for one in named.values() for claim in (one.provider_id, one.system_uuid)}
+    assert not new & {provider_id(claim) for claim in claims}
