@@ -74,8 +74,8 @@ async def serving(
     try:
         yield server
     finally:
+        await asyncio.sleep(0.01)  # asyncio loses a connection that is just being accepted
         listener.close()
-        await asyncio.sleep(0.01)  # a connection that is being accepted comes yet
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
