@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,10 @@ class Result:
     p99: float
     cpu: float
     rss: float
+
+
+class Stuck(Exception):
+    """A client has ended, or writes nothing any more, before all was written."""
 
 
 class ProcessWatch:
@@ -76,7 +79,7 @@ class Clock:
         self._nodes = nodes
 
     async def all_written(self, is_running: Callable[[], bool]) -> None:
-        """Return when each node was written twice; SystemExit when no write comes any more."""
+        """Return when each node was written twice; Stuck when no write comes any more."""
         agent = f'"userAgent":"{self._user_agent}'.encode()
         wanted = (agent, b'"verb":"patch"', b'"resource":"nodes"', b'"code":200')
         left, heard = 2 * self._nodes, time.monotonic()
@@ -90,7 +93,8 @@ class Clock:
                 left -= found
                 heard = time.monotonic() if found else heard
                 if time.monotonic() - heard > PATIENCE or not is_running():
-                    sys.exit(f"{self._user_agent}: {left} of {2 * self._nodes} writes never came")
+                    total = 2 * self._nodes
+                    raise Stuck(f"{self._user_agent}: {left} of {total} writes never came")
                 await asyncio.sleep(0.1)
 
     def result(self, watch: ProcessWatch) -> Result:

@@ -33,7 +33,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from _bare_loop import USER_AGENT as BARE_USER_AGENT
-from _clock import Clock, ProcessWatch, Result
+from _clock import Clock, ProcessWatch, Result, Stuck
 from _stage import PASSWORD, USER, Stage, simulated_engine
 from rich.console import Console
 from rich.table import Table
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from provider.model import Node
 
 BARE_LOOP = Path(__file__).with_name("_bare_loop.py")
+PROFILED = Path(__file__).with_name("_profiled.py")
 CONSOLE_SCRIPT = Path(sys.executable).with_name("ovirt-ccm")
 REST = 0.1  # seconds after the last write, for whatever is left to be measured
 
@@ -93,7 +94,7 @@ def look(node: Node) -> tuple[object, ...]:
 @contextlib.asynccontextmanager
 async def client(*command: str | Path, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     """The process of a client; asked to end, and waited for, at the end of the block."""
-    with log.open("ab") as output:
+    with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.PIPE, stdout=output, stderr=output
         )
@@ -143,12 +144,17 @@ class Bench:
         self, clock: Clock, *command: str | Path, stdin: bytes = b""
     ) -> AsyncIterator[ProcessWatch]:
         """A client that has written all, still running."""
-        async with client(*command, log=self.folder / "clients.log") as process:
+        log = self.folder / "client.log"
+        async with client(*command, log=log) as process:
             watch = ProcessWatch(process.pid)
             watching = asyncio.create_task(watch.run())
             if process.stdin:
                 process.stdin.write(stdin)
-            await clock.all_written(lambda: process.returncode is None)
+            try:
+                await clock.all_written(lambda: process.returncode is None)
+            except Stuck:
+                say(log.read_text()[-2000:])
+                raise
             await asyncio.sleep(REST)
             yield watch
             watching.cancel()
@@ -197,9 +203,8 @@ async def run(arguments: argparse.Namespace, assets: Path) -> None:
             bench = Bench(cluster, grant(cluster), folder, stage, count, workers)
             products, loops = await measure(bench, arguments.rounds)
             if arguments.profile:
-                say("a round of the product under cProfile")
-                profiled = (sys.executable, "-m", "cProfile", "-o", arguments.profile)
-                await bench.product(*profiled, "-m", "provider")
+                say("a round of the product that is profiled and not counted")
+                await bench.product(sys.executable, PROFILED, arguments.profile)
     report(arguments, products, loops)
 
 
@@ -276,7 +281,7 @@ def main() -> None:
     )
     try:
         asyncio.run(run(parser.parse_args(), find()))
-    except AssetsError as error:
+    except (AssetsError, Stuck) as error:
         sys.exit(str(error))
 
 
