@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import structlog
 
@@ -13,8 +13,12 @@ from provider.controllers.fleet import Fleet
 from provider.controllers.node import NodeController
 from provider.controllers.registration import RegistrationController
 from provider.decisions.metadata import zone_of
+from provider.errors import ProviderError
 from provider.kube.api import KubeApi
+from provider.kube.fence import Fence
 from provider.kube.informer import NodeInformer
+from provider.kube.lease import LeaderElector
+from provider.kube.lease_client import LeaseClient
 from provider.kube.recorder import EventRecorder
 from provider.metrics import Metrics
 from provider.ovirt.client import EngineClient
@@ -23,6 +27,8 @@ from provider.web.health import Check
 from provider.web.server import WebServer
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from provider.config import Config
     from provider.kube.access import Access
 
@@ -46,48 +52,99 @@ class App:
         self.metrics = Metrics()
 
     async def run(self) -> NoReturn:
-        """Work until cancelled; then stop the parts, close the port and log out of the engines.
+        """Work until cancelled; then stop the parts, give up the lease, close port and sessions.
 
-        ProviderError when the port cannot be had; nothing else ends it.
+        Every replica reads, answers and is ready; only the leader writes. ProviderError when the
+        port cannot be had, LeaseLost when another may lead; nothing else ends it.
         """
         config, metrics = self._config, self.metrics
         async with AsyncExitStack() as stack:
-            clients = [
-                await stack.enter_async_context(EngineClient(engine, config.limits, metrics))
-                for engine in config.engines
+            inventories = [
+                self._inventory(await stack.enter_async_context(client))
+                for client in self._engine_clients()
             ]
+            elector = await self._elector(stack)
+            fence = Fence(elector.time_left) if elector else None
             api = await stack.enter_async_context(
-                KubeApi(self._access, config.limits.kube_timeout, metrics)
+                KubeApi(self._access, config.limits.kube_timeout, metrics, fence)
             )
-            inventories = [self._inventory(client) for client in clients]
             informer = NodeInformer(api, metrics)
-            recorder = EventRecorder(api, metrics)
-            fleet = Fleet(config, inventories)
-            parts = config, api, informer, fleet, recorder, metrics
-            nodes = NodeController(*parts)
-            registration = RegistrationController(*parts)
-            reporter = EngineReporter(inventories, fleet, recorder)
-            checks = _readiness(informer, inventories)
+            leader = _Leader(config, api, informer, inventories, metrics)
+            checks = _readiness(informer, inventories), _liveness(elector)
             web = await stack.enter_async_context(
-                WebServer(config.server, metrics, checks, nodes.count_nodes)
+                WebServer(config.server, metrics, *checks, leader.count_nodes)
             )
             engines = [engine.name for engine in config.engines]
             _log.info("started", engines=engines, api=self._access.url, port=web.port)
-            running: list[Part] = [informer, recorder, nodes, registration, reporter]
-            async with asyncio.TaskGroup() as tasks:
-                for part in (*running, *inventories):
-                    tasks.create_task(part.run())
+            leading = elector.run(leader.run) if elector else leader.run()
+            await _together(leading, informer.run(), *(one.run() for one in inventories))
         raise AssertionError  # a part never ends by itself
+
+    def _engine_clients(self) -> list[EngineClient]:
+        limits, metrics = self._config.limits, self.metrics
+        return [EngineClient(engine, limits, metrics) for engine in self._config.engines]
 
     def _inventory(self, client: EngineClient) -> Inventory:
         config = self._config
-        return Inventory(
+        inventory = Inventory(
             client,
             config.selection_of(client.engine),
             config.intervals,
             self.metrics,
             lambda instance: zone_of(instance, config),
         )
+        if config.leader_election.enabled:
+            inventory.stand_by()
+        return inventory
+
+    async def _elector(self, stack: AsyncExitStack) -> LeaderElector | None:
+        """The elector, with connections of its own; None when there is one replica only."""
+        if not self._config.leader_election.enabled:
+            return None
+        client = await stack.enter_async_context(LeaseClient(self._access, self.metrics))
+        return LeaderElector(client, self.metrics)
+
+
+class _Leader:
+    """The parts that write: at work on the leader only."""
+
+    def __init__(
+        self,
+        config: Config,
+        api: KubeApi,
+        informer: NodeInformer,
+        inventories: list[Inventory],
+        metrics: Metrics,
+    ) -> None:
+        self._inventories = inventories
+        recorder = EventRecorder(api, metrics)
+        fleet = Fleet(config, inventories)
+        parts = config, api, informer, fleet, recorder, metrics
+        nodes = NodeController(*parts)
+        registration = RegistrationController(*parts)
+        reporter = EngineReporter(inventories, fleet, recorder)
+        self.count_nodes = nodes.count_nodes
+        self._parts: tuple[Part, ...] = recorder, nodes, registration, reporter
+
+    async def run(self) -> NoReturn:
+        """Work until cancelled."""
+        for inventory in self._inventories:
+            inventory.lead()
+        await _together(*(part.run() for part in self._parts))
+
+
+async def _together(*parts: Coroutine[Any, Any, NoReturn]) -> NoReturn:
+    """Run all until one raises, and raise that once the others have ended."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for part in parts:
+                tasks.create_task(part)
+    except BaseExceptionGroup as group:
+        match group.exceptions:
+            case [ProviderError() as error]:
+                raise error from None
+        raise
+    raise AssertionError  # a part never ends by itself
 
 
 def _readiness(informer: NodeInformer, inventories: list[Inventory]) -> tuple[Check, ...]:
@@ -97,6 +154,11 @@ def _readiness(informer: NodeInformer, inventories: list[Inventory]) -> tuple[Ch
     """
     nodes = Check("informer", lambda: None if informer.is_synced else "nodes not listed yet")
     return (nodes, *(_asked(inventory) for inventory in inventories))
+
+
+def _liveness(elector: LeaderElector | None) -> tuple[Check, ...]:
+    """Living is: the event loop answers, and whoever leads has a lease; as in the framework."""
+    return (Check("leaderElection", elector.overdue),) if elector else ()
 
 
 def _asked(inventory: Inventory) -> Check:

@@ -194,6 +194,14 @@ class Intervals(Section):
     """After this time every node is looked at again, changed or not."""
 
 
+class LeaderElection(Section):
+    """Which of several replicas works."""
+
+    enabled: bool = True
+    """Only the holder of the Lease `kube-system/ovirt-cloud-controller-manager` writes; without it
+    no other replica may run."""
+
+
 class Server(Section):
     """The port that serves probes and metrics."""
 
@@ -252,6 +260,7 @@ class Config(BaseSettings):
     topology: Topology = Topology()
     addresses: Addresses = Addresses()
     intervals: Intervals = Intervals()
+    leader_election: LeaderElection = LeaderElection()
     server: Server = Server()
     limits: Limits = Limits()
     logging: Logging = Logging()

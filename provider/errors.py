@@ -5,6 +5,7 @@ done or asked, never that a thing does not exist.
 
     ProviderError
     ├── ConfigError                 the configuration is wrong
+    ├── LeaseLost                   another may lead now: this process must end
     ├── EngineError                 an engine could not be asked; carries the engine's name
     │   ├── EngineUnavailable       no usable answer: network, time-out, HTML page, ill database
     │   ├── EngineUntrusted         its certificate is not trusted
@@ -16,6 +17,7 @@ done or asked, never that a thing does not exist.
     └── KubeError                   the API server could not be asked or did not do it
         ├── AccessInvalid           nothing usable says where it is or who we are
         ├── ApiUnavailable          no usable answer to a read, or none was sent
+        │   └── NotLeading              a write was not sent: the lease ends too soon
         ├── OutcomeUnknown          a write that may or may not have been done: read again
         ├── Conflict                409: a newer object is on its way
         ├── NotFound                404
@@ -47,6 +49,10 @@ class ConfigError(ProviderError):
         lines = "".join(f"\n  {problem}" for problem in problems)
         super().__init__(f"{source} is not a valid configuration:{lines}")
         self.problems = problems
+
+
+class LeaseLost(ProviderError):
+    """The lease could not be kept: another may lead now, and this process must end."""
 
 
 class EngineError(ProviderError):
@@ -95,6 +101,10 @@ class AccessInvalid(KubeError):
 
 class ApiUnavailable(KubeError):
     """The API server gives no usable answer now."""
+
+
+class NotLeading(ApiUnavailable):
+    """A write was not sent, as another may lead before it would be done."""
 
 
 class OutcomeUnknown(KubeError):

@@ -1,6 +1,7 @@
 """Every Prometheus series of the program, on one object that is passed in.
 
-Names start with `ovirt_ccm_`. No label has values without bound: no node, no VM, no path.
+Names start with `ovirt_ccm_`, but for those that every controller of Kubernetes has. No label has
+values without bound: no node, no VM, no path.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Metrics:
         self._engine_series()
         self._node_series()
         self._api_series()
+        self._leader_series()
         build = self._gauge("build_info", "Always 1; the version as label.", "version", "python")
         build.labels(version("cloud-provider-ovirt"), platform.python_version()).set(1)
 
@@ -134,4 +136,19 @@ class Metrics:
             "informer_restarts_total",
             "Times that the watch on nodes ended, by reason: closed, expired, idle, error.",
             "reason",
+        )
+
+    def _leader_series(self) -> None:
+        """Called as client-go calls them (component-base metrics/prometheus/clientgo)."""
+        self.leader_status = Gauge(
+            "leader_election_master_status",
+            "Whether this replica leads: 1 or 0; name is the Lease.",
+            ("name",),
+            registry=self.registry,
+        )
+        self.leader_slow_path = Counter(
+            "leader_election_slowpath_total",
+            "Renewals for which the Lease had to be read first, as another had changed it.",
+            ("name",),
+            registry=self.registry,
         )

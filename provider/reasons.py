@@ -51,6 +51,7 @@ class Reason(StrEnum):
     SELECTION_INVALID = "SelectionInvalid"
     ENGINE_REPLY_UNUSABLE = "EngineReplyUnusable"
     LISTING_IMPLAUSIBLE = "ListingImplausible"
+    LEADER_ELECTION = "LeaderElection"
     # These two are never sent: `explain` shows them.
     FOREIGN_PROVIDER_ID = "ForeignProviderID"
     NO_INTERNAL_IP = "NoInternalIP"
@@ -118,6 +119,7 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.SELECTION_INVALID: "The tag does not exist, or the engine refuses the search.",
     Reason.ENGINE_REPLY_UNUSABLE: "An answer of the engine cannot be understood.",
     Reason.LISTING_IMPLAUSIBLE: "A listing contradicts itself and was not taken for the truth.",
+    Reason.LEADER_ELECTION: "A replica has taken the Lease or given it up; it is on the Lease.",
     Reason.FOREIGN_PROVIDER_ID: "The node belongs to another cloud provider.",
     Reason.NO_INTERNAL_IP: "The node waits for an address.",
 }

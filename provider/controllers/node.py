@@ -70,12 +70,14 @@ class NodeController:
         self._queue = WorkQueue(metrics)
         self._states: dict[str, State] = {}
         self._is_allowed = True  # to write, as far as the last write says
-        informer.subscribe(self._queue.add)
-        fleet.subscribe(self._instances_changed)
 
     async def run(self) -> NoReturn:
-        """Work until cancelled."""
+        """Work until cancelled; every Node is looked at once at the beginning."""
         await self._informer.wait_synced()
+        self._informer.subscribe(self._queue.add)
+        self._fleet.subscribe(self._instances_changed)
+        for name in self._informer.nodes:
+            self._queue.add(name)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(self._config.limits.workers):

@@ -56,12 +56,13 @@ class RegistrationController:
         self._due = asyncio.Event()
         self._warned: set[str] = set()  # uids of Nodes that never joined
         self._is_failing = False  # the last pass that had Nodes to register
-        informer.subscribe(self._node_changed)
-        fleet.subscribe(self._directory_changed)
 
     async def run(self) -> NoReturn:
         """Work until cancelled."""
         await self._informer.wait_synced()
+        self._informer.subscribe(self._node_changed)
+        self._fleet.subscribe(self._directory_changed)
+        self._due.set()
         while True:
             await self._due.wait()
             self._due.clear()

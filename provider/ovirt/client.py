@@ -54,6 +54,15 @@ class EngineClient:
         await self._stack.aclose()
 
     @property
+    def may_retry_refused(self) -> bool:
+        """Whether a password that the engine has refused is tried again, in good time."""
+        return self._session.may_retry_refused
+
+    @may_retry_refused.setter
+    def may_retry_refused(self, is_allowed: bool) -> None:
+        self._session.may_retry_refused = is_allowed
+
+    @property
     def logins(self) -> int:
         """How many log-ins the engine has granted: after each, everything may be another."""
         return self._session.logins

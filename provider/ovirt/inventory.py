@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import random
 from collections import Counter
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _REST = 10
 _FIRST_RETRY = 5.0  # seconds after a first failure; doubled up to a minute or the poll interval
 _LAST_RETRY = 60.0
+_STANDBY = 3  # a replica that does not lead lists so many times less often
 _TICK = 0.001  # seconds; what is due within it is due, as a timer may fire a little early
 
 log = structlog.get_logger()
@@ -60,7 +62,10 @@ class Inventory:
         self.snapshot: Snapshot | None = None
         self.last_error: EngineError | None = None
         self.has_answered = False
+        self._client = client
         self._poll = intervals.poll.total_seconds()
+        self._leading = asyncio.Event()
+        self._leading.set()
         self._lister = Lister(client, selection)
         self._waiting = Waiting(intervals.wanted.total_seconds())
         self._metrics = metrics
@@ -70,6 +75,16 @@ class Inventory:
         self._failures = 0
         self._failing_since = 0.0
         self._counted: set[tuple[str, str]] = set()
+
+    def stand_by(self) -> None:
+        """List a third as often, and leave a refused password to the leader, until `lead`."""
+        self._leading.clear()
+        self._client.may_retry_refused = False
+
+    def lead(self) -> None:
+        """List as often as configured from now on."""
+        self._leading.set()
+        self._client.may_retry_refused = True
 
     @property
     def age(self) -> float | None:
@@ -107,6 +122,12 @@ class Inventory:
             if self.last_error is None:
                 await self._read_waiting(until)
             await asyncio.sleep(until - loop.time())
+            await self._rest_as_standby()
+
+    async def _rest_as_standby(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout((_STANDBY - 1) * self._poll):
+                await self._leading.wait()
 
     async def _list(self) -> float:
         """Takes a snapshot; the loop's time at which the next is to be taken."""

@@ -71,6 +71,8 @@ class Session:
         self._lock = asyncio.Lock()
         self._barrier: _Barrier | None = None
         self.logins = 0
+        self.may_retry_refused = True
+        """Whether a refused secret is tried again: of several replicas by one alone."""
 
     async def token(self) -> Token:
         """A token that was not refused yet; logs in when there is none."""
@@ -109,7 +111,7 @@ class Session:
     async def _log_in(self) -> Token:
         secret = self._secret()
         barrier = self._barrier
-        if barrier and self._now() < barrier.until and barrier.secret in ("", secret):
+        if barrier and barrier.secret in ("", secret) and self._is_up(barrier):
             raise barrier.error
         try:
             token = await self._ask(secret)
@@ -124,6 +126,11 @@ class Session:
         self._barrier = None
         self.logins += 1
         return token
+
+    def _is_up(self, barrier: _Barrier) -> bool:
+        """Whether nothing may be sent yet; a refused secret is for the leader to try again."""
+        is_refused = isinstance(barrier.error, LoginRefused)
+        return self._now() < barrier.until or (is_refused and not self.may_retry_refused)
 
     def _after_silence(self, error: NoAnswer, secret: str) -> _Barrier:
         """The barrier after a log-in without an answer; a known refusal stays one."""

@@ -17,13 +17,16 @@ class Check:
     missing: Callable[[], str | None]
 
 
-def report(checks: tuple[Check, ...]) -> tuple[bool, str]:
-    """Whether all checks are met, and a line for each in the form of the API server's /readyz."""
+def report(checks: tuple[Check, ...], otherwise: str) -> tuple[bool, str]:
+    """Whether all checks are met, and a line for each in the form of the API server's /readyz.
+
+    The last line is `ok` or `otherwise`.
+    """
     lines: list[str] = []
     is_ok = True
     for check in checks:
         missing = check.missing()
         is_ok = is_ok and missing is None
         lines.append(f"[+]{check.name} ok" if missing is None else f"[-]{check.name}: {missing}")
-    lines.append("ok" if is_ok else "not ready")
+    lines.append("ok" if is_ok else otherwise)
     return is_ok, "\n".join(lines) + "\n"

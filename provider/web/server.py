@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 class WebServer:
     """Serves `/healthz`, `/livez`, `/readyz` and `/metrics` while its context is open.
 
-    `readiness` are the checks behind `/readyz`; `refresh` is called before each scrape for the
-    series whose values age by themselves. Liveness means that the event loop answers: whatever
-    else fails ends the process or mends itself.
+    `readiness` are the checks behind `/readyz`, `liveness` those behind `/livez` and `/healthz`;
+    `refresh` is called before each scrape for the series whose values age by themselves. Without
+    checks, liveness means that the event loop answers: whatever else fails ends the process or
+    mends itself.
     """
 
     def __init__(
@@ -31,11 +32,13 @@ class WebServer:
         settings: Server,
         metrics: Metrics,
         readiness: tuple[Check, ...],
+        liveness: tuple[Check, ...],
         refresh: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._readiness = readiness
+        self._liveness = liveness
         self._refresh = refresh
         self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=2)
 
@@ -75,10 +78,11 @@ class WebServer:
         return application
 
     async def _alive(self, _request: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+        is_alive, text = report(self._liveness, "not alive")
+        return web.Response(text=text, status=200 if is_alive else 503)
 
     async def _ready(self, _request: web.Request) -> web.Response:
-        is_ready, text = report(self._readiness)
+        is_ready, text = report(self._readiness, "not ready")
         return web.Response(text=text, status=200 if is_ready else 503)
 
     async def _scrape(self, _request: web.Request) -> web.Response:

@@ -15,11 +15,11 @@ from provider.web.server import WebServer
 
 @asynccontextmanager
 async def served(
-    *checks: Check, metrics: Metrics | None = None
+    *checks: Check, liveness: tuple[Check, ...] = (), metrics: Metrics | None = None
 ) -> AsyncIterator[tuple[ClientSession, WebServer]]:
     metrics = metrics or Metrics()
     server = WebServer(
-        Server(bind="127.0.0.1:0"), metrics, checks, lambda: metrics.queue_depth.set(7)
+        Server(bind="127.0.0.1:0"), metrics, checks, liveness, lambda: metrics.queue_depth.set(7)
     )
     async with server, ClientSession(f"http://127.0.0.1:{server.port}") as client:
         yield client, server
@@ -30,6 +30,13 @@ async def test_a_living_process_says_so_though_it_is_not_ready(path: str) -> Non
     unready = Check("engine east", lambda: "not asked yet")
     async with served(unready) as (client, _), client.get(path) as reply:
         assert (reply.status, await reply.text()) == (200, "ok\n")
+
+
+async def test_liveness_says_what_has_failed() -> None:
+    late = Check("leaderElection", lambda: "the lease ended 21 s ago")
+    async with served(liveness=(late,)) as (client, _), client.get("/livez") as reply:
+        assert reply.status == 503
+        assert await reply.text() == "[-]leaderElection: the lease ended 21 s ago\nnot alive\n"
 
 
 async def test_readiness_says_what_is_missing() -> None:
@@ -64,6 +71,6 @@ async def test_other_paths_and_methods_are_refused() -> None:
 
 async def test_a_port_in_use_is_one_clear_error() -> None:
     async with served() as (_, first):
-        second = WebServer(Server(bind=f"127.0.0.1:{first.port}"), Metrics(), (), lambda: None)
+        second = WebServer(Server(bind=f"127.0.0.1:{first.port}"), Metrics(), (), (), lambda: None)
         with pytest.raises(ProviderError, match=r"cannot serve on 127.*Set server\.bind"):
             await second.__aenter__()
