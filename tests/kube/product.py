@@ -77,6 +77,11 @@ _RULES = [
     },
     {"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+    {
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "verbs": ["get", "create", "update", "patch", "watch"],
+    },
 ]
 
 
@@ -170,6 +175,8 @@ class Product:
         self._sections: dict[str, Any] = {
             "intervals": {"poll": "500ms", "wanted": "250ms", "resync": "500ms"},
             "registration": {"mode": "adopt"},
+            # It would end with an outage of the API server, and lease requests would be counted.
+            "leader_election": {"enabled": False},
             "server": {"bind": "127.0.0.1:0"},
             **sections,
         }
