@@ -57,6 +57,8 @@ class View:
                 await self._live()
             await self._lines()
         finally:
+            if not self._console.is_terminal:
+                self._print_lines()
             watching.cancel()
             await asyncio.wait((watching,))
             structlog.reset_defaults()
@@ -70,10 +72,13 @@ class View:
 
     async def _lines(self) -> NoReturn:
         while True:
-            self._note_engine_events()
-            while self._happened:
-                self._console.print(self._happened.popleft(), soft_wrap=True)
+            self._print_lines()
             await asyncio.sleep(_FRAME)
+
+    def _print_lines(self) -> None:
+        self._note_engine_events()
+        while self._happened:
+            self._console.print(self._happened.popleft(), soft_wrap=True)
 
     # ---- what happened ---------------------------------------------------------------------
 
