@@ -94,19 +94,21 @@ class RegistrationController:
         for spare in superseded(self._informer.nodes, self._fleet.directory):
             await self._remove(spare)
         self._warn_of_those_that_never_joined()
-        outcomes = registrations(self._fleet.directory, self._informer.nodes, self._config)
-        limit = asyncio.Semaphore(self._config.limits.workers)
-        for outcome in outcomes:
+        new: list[NewNode] = []
+        directory, nodes = self._fleet.directory, self._informer.nodes
+        for outcome in registrations(directory, nodes, self._config):
             if isinstance(outcome, Refusal):
                 self._refuse(outcome)
-        async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(self._register(outcome, limit))
-                for outcome in outcomes
-                if not isinstance(outcome, Refusal)
-            ]
-        if running:
-            self._log_failures([error for task in running if (error := task.result())])
+            else:
+                new.append(outcome)
+            await asyncio.sleep(0)
+        if new:
+            await self._register_all(new)
+
+    async def _register_all(self, new: list[NewNode]) -> None:
+        limit = asyncio.Semaphore(self._config.limits.workers)
+        outcomes = await asyncio.gather(*(self._register(one, limit) for one in new))
+        self._log_failures([error for error in outcomes if error])
 
     async def _register(self, new: NewNode, limit: asyncio.Semaphore) -> KubeError | None:
         """What went wrong; None when the Node is there."""

@@ -50,7 +50,7 @@ def outcomes(
     *instances: Instance, nodes: tuple[Node, ...] = (), **registration: Any
 ) -> tuple[NewNode | Refusal, ...]:
     directory = known(snapshot(*instances))
-    return registrations(directory, by_name(*nodes), config(registration=registration))
+    return tuple(registrations(directory, by_name(*nodes), config(registration=registration)))
 
 
 def names(found: tuple[NewNode | Refusal, ...]) -> list[str]:
@@ -128,7 +128,7 @@ def test_no_node_is_registered_when_one_could_be_the_instance_by_any_rule(
 ) -> None:
     one = node(**({"name": "n", "system_uuid": ""} | facts))
     everything = known(snapshot(VM), match_fqdn=True)
-    assert registrations(everything, by_name(one), config()) == ()
+    assert not list(registrations(everything, by_name(one), config()))
 
 
 def test_a_node_of_the_fqdn_is_none_of_ours_when_that_rule_is_off() -> None:
@@ -152,7 +152,7 @@ def test_a_clash_with_an_instance_that_is_down_counts_too() -> None:
 
 def test_a_clash_with_an_unreadable_instance_counts_too() -> None:
     odd = Unreadable(uuid_of("odd"), "web", "odd")
-    found = registrations(known(snapshot(instance("web"), unreadable=[odd])), {}, config())
+    found = tuple(registrations(known(snapshot(instance("web"), unreadable=[odd])), {}, config()))
     assert refusals(found) == [("web", "NodeNameClash")]
 
 
@@ -163,7 +163,7 @@ def test_a_name_that_leaves_nothing_is_told() -> None:
 def test_an_id_of_two_engines_is_told() -> None:
     east, west = instance("a"), instance("b", id=uuid_of("a"), engine="west", engine_id="w")
     both = known(snapshot(east), snapshot(west, engine="west", engine_id="w"))
-    assert refusals(registrations(both, {}, config())) == [
+    assert refusals(tuple(registrations(both, {}, config()))) == [
         ("a", "IdentityAmbiguous"),
         ("b", "IdentityAmbiguous"),
     ]

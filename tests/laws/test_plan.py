@@ -140,7 +140,7 @@ def test_a_registered_node_is_found_needs_nothing_and_is_registered_once(
     added = {one.name: created(one) for one in new}
     assert len(added) == len(new)
     assert not added.keys() & there.keys()
-    again = registrations(directory, {**there, **added}, config)
+    again = tuple(registrations(directory, {**there, **added}, config))
     assert all(isinstance(one, Refusal) for one in again)
     for one in added.values():
         decision = decide(one, directory, config)
@@ -153,7 +153,7 @@ def test_no_instance_that_a_node_claims_is_registered(
     directory: Directory, there: list[Node]
 ) -> None:
     named = {one.name: one for one in there}
-    found = registrations(directory, named, config())
+    found = tuple(registrations(directory, named, config()))
     new = {one.provider_id for one in found if isinstance(one, NewNode)}
     claims = {claim for one in named.values() for claim in (one.provider_id, one.system_uuid)}
     assert not new & {provider_id(claim) for claim in claims}
