@@ -32,6 +32,7 @@ from ovirtsdk4.reader import Reader
 from rich.console import Console
 from rich.table import Table
 
+from provider.commands.run import settle_heap
 from provider.config import Engine, Limits, Selection
 from provider.metrics import Metrics
 from provider.ovirt import wire
@@ -280,7 +281,7 @@ def main(count: int = 5000, rounds: int = 5) -> None:
         Candidate("json.loads", json.loads, pages),
         Candidate("SDK's reader (XML)", sdk, sheets),
     ]
-    gc.freeze()  # what the benchmark itself holds is not to be walked in each round
+    settle_heap()  # as `ovirt-ccm run` does
     over_http = whole_listing(pages, rounds + 1)
     for page in pages:
         ours.later(page)
