@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+import structlog
 
 from tests.kube.admin import Admin
 from tests.kube.assets import AssetsError, find
@@ -56,6 +57,13 @@ def pytest_terminal_summary(
             f"KUBE=off: {count} tests against a real Kubernetes API server were not run; "
             "`make test` runs them."
         )
+
+
+@pytest.fixture(autouse=True)
+def _fresh_logging() -> Iterator[None]:
+    """Commands that run in this process set logging up for a stream that ends with the test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
