@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["make_lab"]  # a fixture of the commands, used here too
 
-_LEASE = (
-    "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/ovirt-cloud-controller-manager"
+_LEASES = (
+    "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
+    "?fieldSelector=metadata.name=ovirt-cloud-controller-manager"
 )
 
 
@@ -36,6 +37,7 @@ async def test_the_program_works_until_sigterm_and_then_the_standby_does(
     lab.kubeconfig = controller_kubeconfig
     lab.configure(registration={"mode": "adopt"})
     program = await lab.start("run")
+    await eventually(lambda: _holder(admin), "the program leads")
 
     async with new_product(*vms, leader_election={"enabled": True}) as standby:
         await admin.create_node(first)
@@ -64,5 +66,6 @@ async def _has_listed(product: Product) -> bool:
 
 
 async def _holder(admin: Admin) -> str:
-    """Who holds the Lease; nobody once it was given up."""
-    return str((await admin.call("GET", _LEASE))["spec"].get("holderIdentity", ""))
+    """Who holds the Lease; empty when nobody does."""
+    leases = (await admin.call("GET", _LEASES))["items"]
+    return next((str(lease["spec"].get("holderIdentity", "")) for lease in leases), "")
