@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from provider.app import App
 from provider.config import Config
-from provider.errors import ProviderError
+from provider.errors import LeaseLost, ProviderError
 from provider.kube.access import load_access
 from provider.simulator.cluster import Refusal, SimulatedCluster
 from tests.controllers.lab import until
@@ -75,10 +75,10 @@ async def simulators(folder: Path) -> AsyncIterator[tuple[EngineLab, SimulatedCl
 
 @asynccontextmanager
 async def working(
-    engine: EngineLab, cluster: SimulatedCluster, folder: Path
+    engine: EngineLab, cluster: SimulatedCluster, folder: Path, **sections: Any
 ) -> AsyncIterator[Running]:
     """The app at work; its shutdown is part of the test."""
-    app = await new_app(folder, engine, cluster)
+    app = await new_app(folder, engine, cluster, **sections)
     with capture_logs() as logs:
         task = asyncio.create_task(app.run())
         await until(lambda: task.done() or any(one["event"] == "started" for one in logs))
@@ -149,6 +149,52 @@ async def test_an_api_server_that_refuses_everything_does_not_end_it(tmp_path: P
             assert (await on.get("/livez"))[0] == 200
             cluster.faults.remove(refusal)
             await until(lambda: cluster.nodes.get("w")["spec"].get("providerID"))
+
+
+@pytest.mark.parametrize("enabled", [True, False], ids=["elected", "alone"])
+async def test_it_writes_with_and_without_an_election(tmp_path: Path, *, enabled: bool) -> None:
+    election = {"enabled": enabled}
+    async with simulators(tmp_path) as (engine, cluster):
+        async with working(engine, cluster, tmp_path, leader_election=election):
+            await until(lambda: cluster.nodes.get("w")["spec"].get("providerID"))
+
+        leases = {one.method for one in cluster.requests if "/leases" in one.path}
+        assert ("POST" in leases) is enabled
+
+
+async def test_a_standby_is_ready_and_writes_only_when_the_leader_has_ended(
+    tmp_path: Path,
+) -> None:
+    async with simulators(tmp_path) as (engine, cluster), AsyncExitStack() as leading:
+        await leading.enter_async_context(working(engine, cluster, tmp_path))
+        await until(lambda: cluster.nodes.get("w")["spec"].get("providerID"))
+        async with working(engine, cluster, tmp_path) as standby:
+            await standby.until_ready(ALL_OK)
+            cluster.nodes.delete("w")
+            cluster.kubelet("w", system_uuid=engine.world.vm("w").id)
+            await until(lambda: cluster.nodes.get("w")["spec"].get("providerID"))
+            assert "reconciles_total{" not in (await standby.get("/metrics"))[1]
+
+            await leading.aclose()
+            cluster.nodes.delete("w")
+            cluster.kubelet("w", system_uuid=engine.world.vm("w").id)
+            await until(lambda: cluster.nodes.get("w")["spec"].get("providerID"))
+            assert "reconciles_total{" in (await standby.get("/metrics"))[1]
+
+
+@pytest.mark.looptime
+async def test_a_lost_lease_ends_it_and_it_logs_out(tmp_path: Path) -> None:
+    async with simulators(tmp_path) as (engine, cluster):
+        app = await new_app(tmp_path, engine, cluster)
+        task = asyncio.create_task(app.run())
+        await until(lambda: cluster.nodes.get("w")["spec"].get("providerID"))
+
+        cluster.faults.freeze()
+        with pytest.raises(LeaseLost):
+            async with asyncio.timeout(60):
+                await task
+
+        assert engine.counts[LOGOUT] == 1
 
 
 async def test_a_port_in_use_ends_it_before_anything_is_asked(tmp_path: Path) -> None:
