@@ -42,9 +42,13 @@ class Fleet:
         self._subscribers.append(callback)
 
     def want(self, instance_id: str) -> None:
-        """Have the engines asked for this VM before the next listing."""
+        """Have the engines asked for this VM before the next listing.
+
+        One that has not been listed yet is about to tell of all its VMs.
+        """
         for inventory in self._inventories:
-            inventory.want((instance_id,))
+            if inventory.snapshot:
+                inventory.want((instance_id,))
 
     def trouble_changed(self) -> None:
         """An engine cannot be asked any more, or can again: have the directory say so."""

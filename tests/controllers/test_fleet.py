@@ -95,15 +95,16 @@ async def test_a_listing_that_changes_nothing_is_told_as_well() -> None:
     assert told == [{uuid_of("a")}, frozenset(), frozenset()]
 
 
-async def test_every_engine_is_asked_for_a_wanted_vm() -> None:
+async def test_every_engine_that_was_listed_is_asked_for_a_wanted_vm() -> None:
     east, west = inventories()
     fleet = Fleet(ENGINES, [east, west])
+    east._publish(snapshot(instance("a")))
 
-    fleet.want(uuid_of("a"))
+    fleet.want(uuid_of("b"))
 
     now = asyncio.get_running_loop().time()
     due = [one._waiting.next(now) for one in (east, west)]
-    assert [first and first[0] for first in due] == [uuid_of("a"), uuid_of("a")]
+    assert [first and first[0] for first in due] == [uuid_of("b"), None]
 
 
 async def test_it_says_why_an_engine_is_silent() -> None:
