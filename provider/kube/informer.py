@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from .codec import NodePage
 
 _PAGE = 500
-# The API server sends a bookmark about every minute (cacher: bookmarkFrequency), so a watch that
-# is silent for longer hangs: a half-open connection gives no error for hours.
+# The API server sends a bookmark about every minute (cacher: bookmarkFrequency) unless nothing at
+# all has changed. A half-open connection is silent for hours and gives no error.
 _IDLE = timedelta(seconds=75)
 # client-go: 5 to 10 minutes at random, so that watches do not all end at once.
 _LIFETIME = (300.0, 600.0)
@@ -58,6 +58,7 @@ class NodeInformer:
         self._synced = asyncio.Event()
         self._subscribers: list[Callable[[str], None]] = []
         self._failures = 0
+        self._silences = 0
         self._trouble: str | None = None
         self.last_contact: float | None = None
         """When the API server was heard last, in the loop's seconds; None before that."""
@@ -101,10 +102,8 @@ class NodeInformer:
             except Gone:
                 self._position = ""
                 self._ended("expired")
-            except TimeoutError as error:
-                # An etcd restored from a backup is behind us: it would be silent for ever.
-                self._position = ""
-                self._lost("idle", str(error))
+            except TimeoutError:
+                self._idle()
             except TooManyRequests as error:
                 retry_after = error.retry_after
                 self._lost("error", str(error))
@@ -227,6 +226,18 @@ class NodeInformer:
         self._metrics.informer_restarts.labels(reason).inc()
         self._failures += 1
 
+    def _idle(self) -> None:
+        """Take the silence for a dead connection, the second time for a position of no use.
+
+        A quiet API server has nothing to bookmark, so that this says nothing about it. An etcd
+        restored from a backup is behind our position and would be silent for ever.
+        """
+        self._silences += 1
+        if self._silences > 1:
+            self._silences = 0
+            self._position = ""
+        self._ended("idle")
+
     def _lost(self, reason: str, why: str) -> None:
         self._ended(reason)
         if self._trouble is None:
@@ -235,6 +246,7 @@ class NodeInformer:
 
     def _recovered(self) -> None:
         self._failures = 0
+        self._silences = 0
         if self._trouble is not None:
             _log.info("The watch on Nodes works again.", trouble=self._trouble)
             self._trouble = None

@@ -112,7 +112,10 @@ class Transport:
                 self._count(request, str(reply.code))
                 if error := error_of(reply):
                     raise error
-                yield response.content
+                try:
+                    yield response.content
+                finally:
+                    _cut(response)
         except aiohttp.SocketTimeoutError as error:
             raise TimeoutError(f"{request}: nothing came for {idle}") from error
         except aiohttp.ClientError as error:
@@ -191,6 +194,12 @@ class Transport:
 
     def _count(self, request: Request, code: str) -> None:
         self._metrics.api_requests.labels(request.verb, request.resource, code).inc()
+
+
+def _cut(response: aiohttp.ClientResponse) -> None:
+    """Drop the connection of an answer that goes on: a polite end of TLS waits for the peer."""
+    if response.connection and response.connection.transport:
+        response.connection.transport.abort()
 
 
 def _reply(request: Request, response: aiohttp.ClientResponse, body: bytes) -> Reply:

@@ -378,6 +378,19 @@ async def test_a_half_open_connection_is_found_and_replaced(
         assert restarts(metrics, "idle") == 1
 
 
+async def test_a_quiet_api_server_is_no_trouble(
+    connect: Connect, metrics: Metrics, logged: list[structlog.typing.EventDict]
+) -> None:
+    def answer(request: wire.Request) -> list[Any]:
+        return [HEAD, HOUR] if request.is_watch else reply(200, listing(1))
+
+    async with wire.serving(answer) as server, running(await connect(server.url), metrics):
+        await asyncio.sleep(1000)
+
+    assert len(server.requests) <= 21
+    assert logged == []
+
+
 async def test_an_api_server_that_was_restored_from_a_backup_is_believed(
     connect: Connect, metrics: Metrics
 ) -> None:
@@ -392,7 +405,7 @@ async def test_an_api_server_that_was_restored_from_a_backup_is_believed(
         wire.serving(answer) as server,
         running(await connect(server.url), metrics) as run,
     ):
-        await run.until_known("a", within=90)
+        await run.until_known("a", within=160)
 
         assert run.informer.nodes["a"].resource_version == "90"
 
