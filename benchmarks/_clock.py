@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ class Result:
     p50: float
     p99: float
     cpu: float
+    server_cpu: float
     rss: float
 
 
@@ -37,36 +39,43 @@ class Stuck(Exception):
     """A client has ended, or writes nothing any more, before all was written."""
 
 
-class ProcessWatch:
-    """The CPU seconds of a process over time."""
+class Watch:
+    """The CPU seconds of some processes over time."""
 
-    def __init__(self, pid: int) -> None:
-        self._proc = Path(f"/proc/{pid}")
+    def __init__(self, *pids: int) -> None:
+        self._folders = [Path(f"/proc/{pid}") for pid in pids]
         self._samples: list[tuple[float, float]] = []
 
     async def run(self) -> None:
-        """Sample until cancelled, or until the process ends."""
-        with contextlib.suppress(OSError):  # it has ended
+        """Sample until cancelled, or until one of them ends."""
+        with contextlib.suppress(OSError):
             while True:
-                self._samples.append((time.time(), self._cpu()))
+                self._samples.append((time.time(), sum(map(cpu_seconds, self._folders))))
                 await asyncio.sleep(LOOK)
 
     def cpu(self, began: float, ended: float) -> float:
-        """The CPU seconds between two moments of the wall clock."""
+        """Their CPU seconds between two moments of the wall clock."""
         return self._at(ended) - self._at(began)
 
     @property
     def peak_rss(self) -> float:
-        """The most memory that it had so far, in MiB."""
-        lines = (self._proc / "status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
-
-    def _cpu(self) -> float:
-        user, system = (self._proc / "stat").read_text().rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / 100  # USER_HZ
+        """The most memory that each of them had so far, in MiB and summed."""
+        return sum(map(peak_rss, self._folders))
 
     def _at(self, moment: float) -> float:
         return next((cpu for then, cpu in self._samples if then >= moment), self._samples[-1][1])
+
+
+def cpu_seconds(process: Path) -> float:
+    """What it has used so far, by its folder in /proc."""
+    user, system = (process / "stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_rss(process: Path) -> float:
+    """The most memory that it had so far, in MiB, by its folder in /proc."""
+    lines = (process / "status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 class Clock:
@@ -97,13 +106,14 @@ class Clock:
                     raise Stuck(f"{self._user_agent}: {left} of {total} writes never came")
                 await asyncio.sleep(0.1)
 
-    def result(self, watch: ProcessWatch) -> Result:
+    def result(self, client: Watch, server: Watch) -> Result:
         """What it took."""
         entries = self._cluster.audit(user_agent=self._user_agent, since=self._since)
         writes = [e for e in entries if e.resource == "nodes" and e.is_write]
         began = min(e.received for e in writes)
         ended = max(e.answered for e in writes)
         lists = [e.answered for e in entries if e.verb == "list" and e.received < began]
+        window = began.timestamp(), ended.timestamp()
         took = sorted(per_node(writes))
         return Result(
             seconds=(ended - began).total_seconds(),
@@ -112,8 +122,9 @@ class Clock:
             requests=sum(began <= e.received and e.answered <= ended for e in entries),
             p50=took[len(took) // 2],
             p99=took[len(took) * 99 // 100],
-            cpu=watch.cpu(began.timestamp(), ended.timestamp()),
-            rss=watch.peak_rss,
+            cpu=client.cpu(*window),
+            server_cpu=server.cpu(*window),
+            rss=client.peak_rss,
         )
 
 

@@ -15,6 +15,10 @@ at the nodes for the first time) is told apart as `lead`: from the answer to its
 nodes to its first write, the engine's answer included. The time of a node is that from its first
 write's arrival to its last one's answer. CPU is the client process's within the clock.
 
+API server and etcd run on the same machine, so its processors are what a join waits for: the ratio
+of all CPU seconds, the client's and theirs, says the same as that of the times, and does not move
+when others use the machine.
+
 The bodies are those of a product's round that is not counted: what it made of a node is written
 again by the loop, through the product's own codec. After each round all nodes must look alike.
 """
@@ -33,8 +37,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from _bare_loop import USER_AGENT as BARE_USER_AGENT
-from _clock import Clock, ProcessWatch, Result, Stuck
+from _clock import Clock, Result, Stuck, Watch
 from _stage import PASSWORD, USER, Stage, simulated_engine
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -122,8 +127,7 @@ class Bench:
         await self.stage.set_up()
         clock = Clock(self.cluster, USER_AGENT, self.nodes)
         config = ("--config", self.folder / "config.yaml", "--kubeconfig", self.kubeconfig)
-        async with self._client(clock, *command, "run", *config) as watch:
-            return clock.result(watch)
+        return await self._measured(clock, *command, "run", *config)
 
     async def bare_loop(self, model: Mapping[str, Node]) -> Result:
         """A round of the bare loop, which makes of all nodes what they are in `model`."""
@@ -136,18 +140,15 @@ class Bench:
         }
         line = json.dumps(task).encode() + b"\n"
         clock = Clock(self.cluster, BARE_USER_AGENT, self.nodes)
-        async with self._client(clock, sys.executable, BARE_LOOP, stdin=line) as watch:
-            return clock.result(watch)
+        return await self._measured(clock, sys.executable, BARE_LOOP, stdin=line)
 
-    @contextlib.asynccontextmanager
-    async def _client(
-        self, clock: Clock, *command: str | Path, stdin: bytes = b""
-    ) -> AsyncIterator[ProcessWatch]:
-        """A client that has written all, still running."""
+    async def _measured(self, clock: Clock, *command: str | Path, stdin: bytes = b"") -> Result:
+        """What a client has done, which is ended then."""
         log = self.folder / "client.log"
-        async with client(*command, log=log) as process:
-            watch = ProcessWatch(process.pid)
-            watching = asyncio.create_task(watch.run())
+        async with client(*command, log=log) as process, asyncio.TaskGroup() as sampling:
+            server = Watch(*map(self.cluster.pid, ("kube-apiserver", "etcd")))
+            watches = Watch(process.pid), server
+            tasks = [sampling.create_task(watch.run()) for watch in watches]
             if process.stdin:
                 process.stdin.write(stdin)
             try:
@@ -156,8 +157,9 @@ class Bench:
                 say(log.read_text()[-2000:])
                 raise
             await asyncio.sleep(REST)
-            yield watch
-            watching.cancel()
+            for task in tasks:
+                task.cancel()
+            return clock.result(*watches)
 
 
 async def measure(bench: Bench, rounds: int) -> tuple[list[Result], list[Result]]:
@@ -229,28 +231,48 @@ def report(
 ) -> None:
     """Print the table; write the numbers to a file when one is named."""
     ratios = [p.seconds / b.seconds for p, b in zip(products, loops, strict=True)]
-    table = Table(title=f"{arguments.nodes} nodes, {arguments.workers} workers")
-    table.add_column("medians")
-    for column in ("seconds", "nodes/s", "req/s", "p50 ms", "p99 ms", "CPU s", "RSS MiB"):
+    cpu_ratios = [
+        (p.cpu + p.server_cpu) / (b.cpu + b.server_cpu)
+        for p, b in zip(products, loops, strict=True)
+    ]
+    title = f"{arguments.nodes} nodes, {arguments.workers} workers, medians"
+    table = Table("", title=title, box=box.SIMPLE_HEAD)
+    for column in (
+        "seconds",
+        "nodes/s",
+        "req/s",
+        "p50 ms",
+        "p99 ms",
+        "CPU s",
+        "server CPU s",
+        "RSS MiB",
+    ):
         table.add_column(column, justify="right")
     for name, results in (("product", products), ("bare loop", loops)):
         table.add_row(name, *columns(arguments.nodes, results))
     console = Console()
     console.print(table)
-    each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-    console.print(f"product / bare loop: {statistics.median(ratios):.2f} (rounds: {each})")
-    leads = [f"{result.lead:.2f}" for result in products if result.lead is not None]
-    console.print(f"lead of the product, the engine's answer included: {', '.join(leads)} s")
+    console.print("product / bare loop:")
+    console.print(f"  seconds  {summary(ratios)}")
+    console.print(f"  all CPU  {summary(cpu_ratios)}")
+    leads = [result.lead for result in products if result.lead is not None]
+    console.print(f"seconds before the product's first write: {summary(leads)}")
     if arguments.json:
         numbers = {
             "nodes": arguments.nodes,
             "workers": arguments.workers,
             "kcm": arguments.kcm,
             "ratio": statistics.median(ratios),
+            "cpu_ratio": statistics.median(cpu_ratios),
             "product": [asdict(result) for result in products],
             "bare_loop": [asdict(result) for result in loops],
         }
         arguments.json.write_text(json.dumps(numbers, indent=2) + "\n")
+
+
+def summary(values: Sequence[float]) -> str:
+    """The median and all values."""
+    return f"{statistics.median(values):.2f}  ({', '.join(f'{value:.2f}' for value in values)})"
 
 
 def columns(nodes: int, results: Sequence[Result]) -> Iterator[str]:
@@ -265,6 +287,7 @@ def columns(nodes: int, results: Sequence[Result]) -> Iterator[str]:
     yield f"{1000 * median(lambda r: r.p50):.0f}"
     yield f"{1000 * median(lambda r: r.p99):.0f}"
     yield f"{median(lambda r: r.cpu):.2f}"
+    yield f"{median(lambda r: r.server_cpu):.2f}"
     yield f"{median(lambda r: r.rss):.0f}"
 
 
