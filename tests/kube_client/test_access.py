@@ -326,6 +326,47 @@ async def test_a_token_that_was_replaced_is_read_again_after_a_401(
     assert [request.status for request in cluster.requests] == [401, 200]
 
 
+async def test_credentials_that_are_lost_after_a_401_leave_the_request_unsent(
+    tmp_path: Path, metrics: Metrics
+) -> None:
+    cluster = SimulatedCluster(token="new")
+    await cluster.start()
+    path = kubeconfig(tmp_path, cluster.url, token="old")
+    access = await load_access(path)
+    path.unlink()
+
+    async with KubeApi(access, timedelta(seconds=3), metrics) as api:
+        with pytest.raises(ApiUnavailable, match="no such file"):
+            await api.version()
+    await cluster.stop()
+
+
+@pytest.mark.looptime
+async def test_without_a_readable_token_nothing_is_sent(tmp_path: Path, metrics: Metrics) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret")
+    cluster = SimulatedCluster()
+    await cluster.start()
+    access = await load_access(kubeconfig(tmp_path, cluster.url, tokenFile=str(token)))
+    token.unlink()
+    await asyncio.sleep(61)
+
+    async with KubeApi(access, timedelta(seconds=3), metrics) as api:
+        with pytest.raises(ApiUnavailable, match="not sent"):
+            await api.version()
+    await cluster.stop()
+
+    assert not cluster.requests
+
+
+@pytest.mark.looptime
+async def test_a_plugin_that_never_answers_is_given_up(tmp_path: Path) -> None:
+    spec = plugin(tmp_path, token="t") | {"command": "sleep", "args": ["5"]}
+
+    with pytest.raises(AccessInvalid, match="no credentials within 30 s"):
+        await load_access(kubeconfig(tmp_path, exec=spec))
+
+
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [

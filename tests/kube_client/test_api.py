@@ -203,6 +203,14 @@ async def test_an_answer_that_is_no_node_is_no_answer(connect: Connect, body: by
     assert type(await _error(connect, reply(200, body), is_write=False)) is ApiUnavailable
 
 
+async def test_an_answer_that_is_no_list_is_no_answer(connect: Connect) -> None:
+    async with serving(lambda _: reply(200, {"kind": "NodeList", "items": []})) as server:
+        api = await connect(server.url)
+
+        with pytest.raises(ApiUnavailable, match="metadata"):
+            await api.nodes_page(500, "")
+
+
 @pytest.mark.parametrize(
     ("field", "seconds"), [({"Retry_After": "7"}, 7), ({"Retry_After": "x"}, 1), ({}, 1)]
 )
