@@ -10,6 +10,7 @@ import structlog
 
 from provider.controllers.engine import EngineReporter
 from provider.controllers.fleet import Fleet
+from provider.controllers.lifecycle import LifecycleController
 from provider.controllers.node import NodeController
 from provider.controllers.registration import RegistrationController
 from provider.decisions.metadata import zone_of
@@ -122,9 +123,10 @@ class _Leader:
         parts = config, api, informer, fleet, recorder, metrics
         nodes = NodeController(*parts)
         registration = RegistrationController(*parts)
+        lifecycle = LifecycleController(*parts, inventories)
         reporter = EngineReporter(inventories, fleet, recorder)
         self.count_nodes = nodes.count_nodes
-        self._parts: tuple[Part, ...] = recorder, nodes, registration, reporter
+        self._parts: tuple[Part, ...] = recorder, nodes, registration, lifecycle, reporter
 
     async def run(self) -> NoReturn:
         """Work until cancelled."""

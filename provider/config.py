@@ -26,6 +26,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from provider.scalars import (
     BindAddress,
     Duration,
+    Percentage,
+    Share,
     EngineName,
     Interval,
     LabelKey,
@@ -168,6 +170,35 @@ class Topology(Section):
     """`engine` (its `region`) or `data_center`."""
 
 
+class Deletion(Section):
+    """When the Node of a VM that no longer exists is deleted."""
+
+    mode: Literal["enforce", "dry-run", "off"] = "enforce"
+    """`enforce` deletes, `dry-run` only says what it would delete, `off` deletes no Node."""
+    confirmations: int = Field(3, ge=1, le=20)
+    """Complete listings in a row that must lack the VM before the engine is asked for it alone."""
+    budget: Percentage = Share(10)
+    """Share of the nodes, at least one, that may be deleted within an hour; more latches."""
+    untagged: Literal["keep", "delete"] = "keep"
+    """What becomes of the not ready Node of a VM that exists and is no longer selected."""
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, mode: object) -> object:
+        return "off" if mode is False else mode  # YAML 1.1 reads a bare `off` as false
+
+
+class OutOfService(Section):
+    """The taint with which Kubernetes takes the volumes from a node whose VM is down."""
+
+    enabled: bool = False
+    """Taint nodes whose VM is proven down, so that their pods start elsewhere within a minute."""
+    grace: Interval = timedelta(seconds=30)
+    """How long the node must have been not ready."""
+    max_nodes: int = Field(1, ge=1)
+    """Nodes that may carry the taint at the same time."""
+
+
 class Addresses(Section):
     """Which of a VM's addresses become addresses of its node."""
 
@@ -248,6 +279,8 @@ class Config(BaseSettings):
         extra="forbid",
         frozen=True,
         use_attribute_docstrings=True,
+    deletion: Deletion = Deletion()
+    out_of_service: OutOfService = OutOfService()
         env_prefix=ENV_PREFIX,
         env_nested_delimiter="__",
     )
@@ -297,7 +330,12 @@ class _Schema(GenerateJsonSchema):
 
     def encode_default(self, dft: Any) -> Any:
         """`dft` as the file would say it."""
-        return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
+        match dft:
+            case timedelta():
+                return format_duration(dft)
+            case Share():
+                return str(dft)
+        return super().encode_default(dft)
 
 
 def schema() -> dict[str, Any]:

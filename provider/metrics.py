@@ -27,6 +27,7 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         self._engine_series()
         self._node_series()
+        self._lifecycle_series()
         self._api_series()
         self._leader_series()
         build = self._gauge("build_info", "Always 1; the version as label.", "version", "python")
@@ -125,6 +126,28 @@ class Metrics:
             "verb",
             "resource",
             "code",
+    def _lifecycle_series(self) -> None:
+        self.verdicts = self._gauge(
+            "lifecycle_nodes",
+            "Nodes that are not ready or marked so, by verdict: keep, wait, ask, hold, delete,"
+            " mark, unmark.",
+            "verdict",
+        )
+        self.marks = self._counter(
+            "lifecycle_marks_total",
+            "Taints written, by taint (shutdown, out-of-service) and action (add, remove).",
+            "taint",
+            "action",
+        )
+        self.deletions = self._counter(
+            "deletions_total",
+            "Nodes whose VM is gone, by result: deleted, dry_run, held, unproven, failed.",
+            "result",
+        )
+        self.deletions_latched = self._gauge(
+            "deletions_latched", "Whether the budget is exceeded and nothing more is deleted."
+        )
+
         )
         self.api_request_duration = self._histogram(
             "api_request_duration_seconds",

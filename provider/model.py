@@ -25,6 +25,7 @@ PREFIX = "ccm.ovirt.org/"
 ANNOTATION_ENGINE = f"{PREFIX}engine"
 ANNOTATION_REGISTERED = f"{PREFIX}registered"
 ANNOTATION_HOLD = f"{PREFIX}hold"
+ANNOTATION_OUT_OF_SERVICE = f"{PREFIX}out-of-service"
 LABEL_HOST = f"{PREFIX}host"
 LABEL_CLUSTER = f"{PREFIX}cluster"
 LABEL_DATA_CENTER = f"{PREFIX}data-center"
@@ -32,6 +33,8 @@ LABEL_DATA_CENTER = f"{PREFIX}data-center"
 # Written by kubelet and by cloud controllers: k8s.io/cloud-provider/api/well_known_taints.go and
 # well_known_annotations.go, k8s.io/api/core/v1/well_known_labels.go.
 TAINT_UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized"
+TAINT_SHUTDOWN = "node.cloudprovider.kubernetes.io/shutdown"
+TAINT_OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 ANNOTATION_PROVIDED_NODE_IP = "alpha.kubernetes.io/provided-node-ip"
 LABEL_INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 LABEL_INSTANCE_TYPE_BETA = "beta.kubernetes.io/instance-type"
@@ -310,12 +313,13 @@ class InstanceMetadata:
 class NodePatch:
     """What to write to one node; None and empty members are left as they are.
 
-    `taints` is the whole list that shall remain. `changes` says in words what changes.
+    `taints` is the whole list that shall remain. An annotation that is None goes. `changes` says
+    in words what changes.
     """
 
     addresses: tuple[NodeAddress, ...] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str | None] = field(default_factory=dict)
     provider_id: str | None = None
     taints: tuple[Taint, ...] | None = None
     changes: tuple[str, ...] = ()

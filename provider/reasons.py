@@ -54,6 +54,14 @@ class Reason(StrEnum):
     LEADER_ELECTION = "LeaderElection"
     # These two are never sent: `explain` shows them.
     FOREIGN_PROVIDER_ID = "ForeignProviderID"
+    INSTANCE_SHUTDOWN = "InstanceShutdown"
+    NODE_OUT_OF_SERVICE = "NodeOutOfService"
+    NODE_UNMARKED = "NodeUnmarked"
+    DELETING_NODE = "DeletingNode"
+    DELETING_NODE_FAILED = "DeletingNodeFailed"
+    DELETION_HELD = "DeletionHeld"
+    DELETION_DRY_RUN = "DeletionDryRun"
+    DELETIONS_RESUMED = "DeletionsResumed"
     NO_INTERNAL_IP = "NoInternalIP"
 
 
@@ -83,7 +91,8 @@ MEANINGS: Mapping[Reason, str] = {
         "No selected VM is this node. Tag the VM (`ovirt-ccm tag`), or look at the selection."
     ),
     Reason.INSTANCE_NOT_SELECTED: (
-        "The node's VM was removed or is no longer selected; the node is left as it is."
+        "The node's VM was removed or is no longer selected. A removed VM's node is deleted, on"
+        " proof, when it is not ready; a node whose VM only lost the tag is left as it is."
     ),
     Reason.INSTANCE_UNREADABLE: (
         "The engine's answer about the VM cannot be understood; nothing is written meanwhile."
@@ -123,3 +132,19 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.FOREIGN_PROVIDER_ID: "The node belongs to another cloud provider.",
     Reason.NO_INTERNAL_IP: "The node waits for an address.",
 }
+    Reason.INSTANCE_SHUTDOWN: (
+        "The VM is stopped and the node not ready: nothing more is scheduled on it until it is."
+    ),
+    Reason.NODE_OUT_OF_SERVICE: (
+        "The VM is proven down: the node's pods are removed and their volumes detached, so that"
+        " they start elsewhere (`out_of_service`)."
+    ),
+    Reason.NODE_UNMARKED: "Taints that said the VM was stopped are gone again.",
+    Reason.DELETING_NODE: "The VM does not exist any more, on proof: its Node is deleted.",
+    Reason.DELETING_NODE_FAILED: "Deleting the Node failed; it is tried again.",
+    Reason.DELETION_HELD: (
+        "A Node whose VM is gone is not deleted: an annotation holds it, the budget of the hour is"
+        " exceeded, or the record of deletions cannot be read. Look at `ovirt-ccm deletions`."
+    ),
+    Reason.DELETION_DRY_RUN: "The Node would be deleted; `deletion.mode` is dry-run.",
+    Reason.DELETIONS_RESUMED: "The VMs have returned: Nodes may be deleted again.",

@@ -7,7 +7,13 @@ from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_interface
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+)
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
@@ -67,6 +73,37 @@ def _positive(value: timedelta) -> timedelta:
 
 
 Interval = Annotated[Duration, AfterValidator(_positive)]
+
+
+class Share(int):
+    """A share of a whole, in whole percent."""
+
+    def __str__(self) -> str:
+        return f"{int(self)}%"
+
+    def of(self, whole: int) -> int:
+        """The share of `whole`, rounded down."""
+        return whole * int(self) // 100
+
+
+_PERCENTAGE = r"(100|\d{1,2})%"
+
+
+def parse_percentage(value: object) -> Share:
+    """The share that `10%` names; ValueError says how to write one."""
+    if isinstance(value, Share):
+        return value
+    if not isinstance(value, str) or not re.fullmatch(_PERCENTAGE, value, re.ASCII):
+        raise ValueError(f"{value!r} is not a percentage; write a whole number and %: 10%")
+    return Share(int(value[:-1]))
+
+
+Percentage = Annotated[
+    Share,
+    PlainValidator(parse_percentage),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": f"^{_PERCENTAGE}$", "examples": ["10%"]}),
+]
 
 
 def _matching(pattern: str, words: str) -> tuple[AfterValidator, WithJsonSchema]:

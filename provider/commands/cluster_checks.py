@@ -26,6 +26,10 @@ NEEDED = (
     ("nodes/status", "patch"),
     ("events", "create"),
     ("events", "patch"),
+    *(
+        ("leases.coordination.k8s.io", verb)
+        for verb in ("get", "create", "update", "patch", "watch")
+    ),
 )
 
 

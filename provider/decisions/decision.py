@@ -78,7 +78,7 @@ def _absent(node: Node, instance_id: str | None, directory: Directory) -> Notice
     if not node.is_uninitialized:
         message = (
             f"no selected VM has the id {instance_id} any more: the VM was removed or has lost"
-            " its tag; the node is left as it is"
+            " its tag; labels and addresses stay as they are"
         )
         return Notice(Level.WARNING, Reason.INSTANCE_NOT_SELECTED, message)
     message = (

@@ -66,11 +66,12 @@ def plan(node: Node, metadata: InstanceMetadata) -> Plan:
 
 def apply(node: Node, patch: NodePatch) -> Node:
     """`node` as it is once `patch` is written."""
+    annotations = {**node.annotations, **patch.annotations}
     return replace(
         node,
         addresses=node.addresses if patch.addresses is None else patch.addresses,
         labels={**node.labels, **patch.labels},
-        annotations={**node.annotations, **patch.annotations},
+        annotations={key: value for key, value in annotations.items() if value is not None},
         provider_id=patch.provider_id or node.provider_id,
         taints=node.taints if patch.taints is None else patch.taints,
     )

@@ -19,6 +19,8 @@ from .codec import (
     decode_page,
     encode_new_node,
 )
+from .lease_client import NAME as LEASE_NAME
+from .lease_client import NAMESPACE as LEASE_NAMESPACE
 from .lines import split_lines
 from .transport import Request, Transport
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from .fence import Fence
 
 _NODES = "/api/v1/nodes"
+_LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{LEASE_NAMESPACE}/leases"
 _MISSING = "Is this the address of a Kubernetes API server?"
 
 
@@ -133,6 +136,30 @@ class KubeApi:
         path = f"{_events(namespace)}/{quote(name, safe='')}"
         await self._transport.send(Request("patch", "events", path, {}, change, MERGE_PATCH))
 
+    # ---- the Lease of the replicas -----------------------------------------------------------
+
+    async def lease_metadata(self) -> dict[str, Any]:
+        """The metadata of the Lease; NotFound when there is none."""
+        answer = await self._ask(Request("get", "leases", f"{_LEASES}/{LEASE_NAME}"), "metadata")
+        return dict(answer)
+
+    async def annotate_lease(self, version: str, annotations: dict[str, str]) -> None:
+        """Merge `annotations` into the Lease of this resourceVersion; Conflict when it changed.
+
+        Nothing else of it is touched: it is the elector's. Without a version it is created, held
+        by nobody; Conflict when there is one.
+        """
+        metadata: dict[str, Any] = {"annotations": annotations}
+        body: dict[str, Any]
+        if version:
+            body = {"metadata": metadata | {"resourceVersion": version}}
+            path = f"{_LEASES}/{LEASE_NAME}"
+            await self._transport.send(Request("patch", "leases", path, {}, body, MERGE_PATCH))
+            return
+        metadata |= {"name": LEASE_NAME, "namespace": LEASE_NAMESPACE}
+        body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}
+        await self._transport.send(Request("create", "leases", _LEASES, body=body))
+
     # ---- questions about the cluster and ourselves -------------------------------------------
 
     async def version(self) -> str:
@@ -147,16 +174,22 @@ class KubeApi:
         return str(await self._ask(request, "status", "userInfo", "username"))
 
     async def may(self, verb: str, resource: str) -> bool:
-        """Whether RBAC lets us do it to all of them; a subresource as in `nodes/status`."""
-        name, _, subresource = resource.partition("/")
+        """Whether RBAC lets us do it to all of them; `nodes/status` names a subresource.
+
+        So does `leases.coordination.k8s.io` a group; those are asked for in kube-system.
+        """
+        path, _, group = resource.partition(".")
+        name, _, subresource = path.partition("/")
         attributes = {"verb": verb, "resource": name, "subresource": subresource}
+        if group:
+            attributes |= {"group": group, "namespace": LEASE_NAMESPACE}
         body = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": attributes},
         }
-        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-        request = Request("review", "selfsubjectaccessreviews", path, body=body)
+        reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        request = Request("review", "selfsubjectaccessreviews", reviews, body=body)
         return bool(await self._ask(request, "status", "allowed"))
 
     # ---- how -------------------------------------------------------------------------------

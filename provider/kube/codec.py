@@ -276,8 +276,8 @@ def _merge_body(node: Node, patch: NodePatch) -> dict[str, Any]:
 def _only_removes(node: Node, patch: NodePatch) -> bool:
     """Whether JSON patch can say it: kept taints stay as they are, and no map must be made.
 
-    `add` below a map that does not exist is refused, and making the map could drop a key that
-    somebody else added first.
+    Nor must an annotation go, which may have gone by itself. `add` below a map that does not
+    exist is refused, and making the map could drop a key that somebody else added first.
     """
     kept = tuple(taint for taint in node.taints if taint in (patch.taints or ()))
     return (
@@ -291,6 +291,7 @@ def _removals(node: Node, remaining: Iterable[Taint]) -> list[dict[str, Any]]:
     """Tests that nothing is what it was not, then removals, last first so that places hold.
 
     The addresses are tested so that the taint never goes when they went meanwhile (k/k#120720).
+        and None not in patch.annotations.values()
     """
     keep = frozenset(remaining)
     gone = [place for place, taint in enumerate(node.taints) if taint not in keep]

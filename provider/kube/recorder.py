@@ -108,8 +108,11 @@ class EventRecorder:
         """
         prefix = f"engine {engine}: "
         message = prefix + notice.message.removeprefix(prefix)
-        subject = _Subject("Namespace", "kube-system", None)
-        self._add(subject, type(notice)(notice.level, notice.reason, message))
+        self.record_cluster(type(notice)(notice.level, notice.reason, message))
+
+    def record_cluster(self, notice: Notice) -> None:
+        """Say `notice` about the cluster as a whole, on the Namespace kube-system."""
+        self._add(_Subject("Namespace", "kube-system", None), notice)
 
     async def run(self) -> NoReturn:
         """Send what is recorded until cancelled."""

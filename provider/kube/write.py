@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from provider.errors import Conflict
 
-from .codec import main_write, status_write
+from .codec import depends_on_others, main_write, status_write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from provider.model import Node, NodePatch, Taint
 
     from .api import KubeApi
@@ -41,11 +43,37 @@ async def apply_patch(api: KubeApi, node: Node, patch: NodePatch) -> Node:
     return await _write_main(api, node, now, patch)
 
 
+async def apply_planned(
+    api: KubeApi, node: Node, plan: Callable[[Node], NodePatch | None]
+) -> Node | None:
+    """The Node after the patch that `plan` makes of it; None when it plans none.
+
+    For what must be true of the very Node that is written: when it has changed it is read and
+    planned anew. Such a patch has no addresses. Conflict when it is another Node now or others win
+    every race; the other KubeErrors as the calls raise them.
+    """
+    now = node
+    for left in reversed(range(_TRIES)):
+        patch = plan(now)
+        if patch is None:
+            return None
+        try:
+            return await api.patch_node(now.name, main_write(now, patch))
+        except Conflict:
+            if not left:
+                raise
+        await asyncio.sleep(random.uniform(0, _PAUSE))  # noqa: S311 - no secret
+        now = await api.get_node(node.name)
+        if now.uid != node.uid:
+            raise Conflict(f"nodes/{node.name} is another Node now.")
+    raise AssertionError  # the last try returns or raises
+
+
 async def _write_main(api: KubeApi, before: Node, now: Node, patch: NodePatch) -> Node:
     """The Node after the second write; `before` is what the patch was planned for."""
     addresses = now.addresses
     for left in reversed(range(_TRIES)):
-        if now.uid != before.uid or now.addresses != addresses:
+        if now.uid != before.uid or now.addresses != addresses or _is_outdated(patch, before, now):
             raise Conflict(f"nodes/{before.name} has changed.")
         try:
             return await api.patch_node(now.name, main_write(now, rebase(patch, before, now)))
@@ -55,6 +83,13 @@ async def _write_main(api: KubeApi, before: Node, now: Node, patch: NodePatch) -
         await asyncio.sleep(random.uniform(0, _PAUSE))  # noqa: S311 - no secret
         now = await api.get_node(before.name)
     raise AssertionError  # the last try returns or raises
+
+
+def _is_outdated(patch: NodePatch, before: Node, now: Node) -> bool:
+    """Whether what the rules may write has to be decided anew."""
+    if not depends_on_others(patch):
+        return False
+    return (now.labels, now.taints) != (before.labels, before.taints)
 
 
 def rebase(patch: NodePatch, before: Node, now: Node) -> NodePatch:

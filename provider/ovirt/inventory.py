@@ -13,6 +13,7 @@ import structlog
 
 from provider.errors import EngineError
 from provider.model import Instance
+from provider.ovirt.absence import AbsenceLog
 from provider.ovirt.changes import changed_ids, with_instance
 from provider.ovirt.faults import InternalFault
 from provider.ovirt.listing import Lister
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from provider.config import Intervals, Selection
     from provider.metrics import Metrics
-    from provider.model import Snapshot
+    from provider.model import Snapshot, Unreadable
     from provider.ovirt.client import EngineClient
 
     Subscriber = Callable[[Snapshot, frozenset[str]], None]
@@ -68,6 +69,7 @@ class Inventory:
         self._leading.set()
         self._lister = Lister(client, selection)
         self._waiting = Waiting(intervals.wanted.total_seconds())
+        self._absences = AbsenceLog()
         self._metrics = metrics
         self._zone_of = zone_of
         self._subscribers: list[Subscriber] = []
@@ -110,6 +112,30 @@ class Inventory:
         self._waiting.want((i.lower() for i in ids if is_uuid(i)), now)
         self._somebody_waits.set()
 
+    def absences(self, instance_id: str, engine_id: str, since: float) -> int:
+        """How many complete listings in a row lack this VM of the engine `engine_id`.
+
+        Only those count that started after `since` of the loop's time.
+        """
+        return self._absences.count(instance_id, engine_id, since)
+
+    async def prove_absent(self, instance_id: str, engine_id: str) -> bool:
+        """Whether the engine `engine_id` says now that it has no such VM, asked for it alone.
+
+        EngineError when it could not be asked, says nothing clear, or is another engine now.
+        """
+        return is_uuid(instance_id) and await self._lister.is_gone(instance_id, engine_id)
+
+    async def read(self, instance_id: str) -> Instance | Unreadable | None:
+        """The VM as the engine has it now; None when it does not exist or is not selected.
+
+        EngineError when it could not be asked.
+        """
+        member = await self._lister.read(instance_id, is_member=False)
+        if member is not None:
+            self._absences.seen(instance_id)
+        return member
+
     async def run(self) -> NoReturn:
         """Lists and reads for ever; what the engine does wrong is in `last_error`, not raised."""
         loop = asyncio.get_running_loop()
@@ -142,6 +168,7 @@ class Inventory:
             self.has_answered = True
         self._succeeded(loop.time() - began)
         self._waiting.observe(snapshot, loop.time())
+        self._absences.observe(snapshot)
         self._publish(snapshot)
         jitter = random.uniform(0.9, 1.1)  # noqa: S311  spreads load, is no secret
         return max(self._rested(), began + self._poll * jitter)
@@ -223,6 +250,7 @@ class Inventory:
             if member is None and not is_member:
                 self._waiting.forget(instance_id)
             return
+        self._absences.seen(instance_id)
         if snapshot.instances.get(instance_id) == instance:
             return
         self._publish(with_instance(snapshot, instance))

@@ -113,6 +113,21 @@ class Lister:
             return member
         return member if await self._reads.is_found(instance_id) else None
 
+
+    async def is_gone(self, instance_id: str, engine_id: str) -> bool:
+        """Whether the engine `engine_id` itself says that the VM does not exist, asked just now.
+
+        EngineError when it does not say so clearly, or when another engine answers.
+        """
+        await self._require_engine(engine_id)
+        reply = await self._client.find("read_vm", f"/vms/{instance_id}", {})
+        await self._require_engine(engine_id)
+        return reply is None
+
+    async def _require_engine(self, engine_id: str) -> None:
+        product = await self._reads.product()
+        if (product.instance_id or self._engine) != engine_id:
+            raise ListingImplausible(self._engine, "another engine answers at its url now.")
     async def _identify(self) -> str:
         """The engine's own id; asked for once a log-in, as an engine may be replaced."""
         if self._identified_at == self._client.logins:

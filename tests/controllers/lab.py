@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from provider.config import Config
 from provider.controllers.fleet import Fleet
+from provider.controllers.lifecycle import LifecycleController
 from provider.controllers.node import NodeController
 from provider.controllers.registration import RegistrationController
 from provider.decisions.metadata import zone_of
@@ -61,12 +62,14 @@ class Lab:
         parts = config, api, self.informer, self.fleet, recorder, metrics
         self.nodes = NodeController(*parts)
         self.registration = RegistrationController(*parts)
+        self.lifecycle = LifecycleController(*parts, [self.inventory])
         self.cluster: SimulatedCluster
         self.engine: SimulatedEngine
 
     async def run(self) -> None:
         """Work until cancelled."""
-        parts = self.inventory, self.informer, self.recorder, self.nodes, self.registration
+        controllers = self.nodes, self.registration, self.lifecycle
+        parts = self.inventory, self.informer, self.recorder, *controllers
         async with asyncio.TaskGroup() as tasks:
             for part in parts:
                 tasks.create_task(part.run())

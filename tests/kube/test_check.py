@@ -51,7 +51,10 @@ async def test_a_user_without_rights_is_told_each_of_them(
     assert ended.status == 1
     assert failed[0] == (
         "the API server refuses us: get nodes, list nodes, watch nodes, create nodes, patch"
-        " nodes, delete nodes, patch nodes/status, create events, patch events."
+        " nodes, delete nodes, patch nodes/status, create events, patch events, get"
+        " leases.coordination.k8s.io, create leases.coordination.k8s.io, update"
+        " leases.coordination.k8s.io, patch leases.coordination.k8s.io, watch"
+        " leases.coordination.k8s.io."
     )
     assert "nodes is forbidden" in failed[1]
 

@@ -1,0 +1,203 @@
+"""Deletes the Nodes whose instance is gone: on proof, within the budget, and never more."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import structlog
+
+from provider.controllers.witness import ask_presence
+from provider.decisions.budget import (
+    Record,
+    RecordUnreadable,
+    claim,
+    format_record,
+    lift,
+    parse_record,
+)
+from provider.errors import Conflict, EngineError, KubeError, NotFound
+from provider.kube.ledger import Ledger
+from provider.model import Level, Notice
+from provider.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from provider.config import Deletion
+    from provider.decisions.lifecycle import Delete
+    from provider.kube.api import KubeApi
+    from provider.kube.informer import NodeInformer
+    from provider.kube.recorder import EventRecorder
+    from provider.metrics import Metrics
+    from provider.model import Node
+    from provider.ovirt.inventory import Inventory
+
+# The record of deletions is read again after this time while somebody waits for it: an operator
+# may have lifted the latch.
+_RENEW = 10.0  # seconds
+
+_log = structlog.get_logger(__name__)
+
+LATCHED = "the budget of deletions is exceeded: `ovirt-ccm deletions` shows what is held"
+
+
+class Deleter:
+    """One deletion at a time, each in the record before it is done."""
+
+    def __init__(
+        self,
+        policy: Deletion,
+        api: KubeApi,
+        informer: NodeInformer,
+        recorder: EventRecorder,
+        metrics: Metrics,
+    ) -> None:
+        self._policy = policy
+        self._api = api
+        self._informer = informer
+        self._recorder = recorder
+        self._metrics = metrics
+        self._ledger = Ledger(api)
+        self._record = Record()
+        self._trouble = "the record of deletions was not read yet"
+        self._read_at = float("-inf")
+        self._rehearsed: set[str] = set()  # uids that a dry run has told
+
+    # ---- the record ------------------------------------------------------------------------
+
+    @property
+    def is_latched(self) -> bool:
+        """Whether the budget is latched, as far as the record was read."""
+        return self._record.latched is not None
+
+    def obstacle(self, node: Node) -> str:
+        """Why the budget lets `node` not be deleted now; "" when it may be tried."""
+        if self._policy.mode == "dry-run":
+            return ""
+        if self._trouble:
+            return self._trouble
+        return LATCHED if self.is_latched and node.uid not in self._record.allowed else ""
+
+    async def renew(self) -> None:
+        """Read the record, unless that was done just now."""
+        now = asyncio.get_running_loop().time()
+        if now - self._read_at < _RENEW:
+            return
+        self._read_at = now
+        try:
+            self._know(parse_record(await self._ledger.read()))
+        except (KubeError, RecordUnreadable) as error:
+            self._know_nothing(error)
+
+    async def lift(self) -> None:
+        """The instances have returned: let deletions go on."""
+        try:
+            text = await self._ledger.update(lambda text: format_record(lift(parse_record(text))))
+        except (KubeError, RecordUnreadable) as error:
+            self._know_nothing(error)
+            return
+        self._know(parse_record(text))
+        _log.info("all VMs are there again: nodes may be deleted again")
+        message = "every node has its VM again: Nodes whose VM is gone may be deleted again"
+        self._recorder.record_cluster(Notice(Level.NORMAL, Reason.DELETIONS_RESUMED, message))
+
+    def _know(self, record: Record) -> None:
+        self._record = record
+        self._trouble = ""
+        self._metrics.deletions_latched.set(self.is_latched)
+
+    def _know_nothing(self, error: Exception) -> None:
+        trouble = f"the record of deletions cannot be read or written: {error}"
+        if trouble != self._trouble:
+            _log.warning("no node is deleted", why=trouble)
+        self._trouble = trouble
+
+    # ---- deleting --------------------------------------------------------------------------
+
+    async def delete(
+        self, node: Node, verdict: Delete, inventory: Inventory, managed: int
+    ) -> None:
+        """Delete `node`, if it may be and is as it was judged; `managed` nodes are ours."""
+        if self._policy.mode == "dry-run":
+            self._rehearse(node, verdict)
+            return
+        if not await self._claim(node, managed):
+            return
+        self._say(node, Level.NORMAL, Reason.DELETING_NODE, f"deleting the node: {verdict.reason}")
+        if not await self._is_proven(node, verdict, inventory):
+            return
+        if self._informer.nodes.get(node.name) != node:
+            return  # it is judged again as it is now
+        await self._send(node, verdict)
+
+    def _rehearse(self, node: Node, verdict: Delete) -> None:
+        if node.uid in self._rehearsed:
+            return
+        self._rehearsed.add(node.uid)
+        self._count("dry_run")
+        message = f"would delete the node: {verdict.reason}"
+        self._say(node, Level.NORMAL, Reason.DELETION_DRY_RUN, message)
+
+    async def _claim(self, node: Node, managed: int) -> bool:
+        """Whether the deletion is in the record now; what exceeds the budget latches it."""
+        granted: list[bool] = []
+        try:
+            text = await self._ledger.update(self._claiming(node, managed, granted))
+        except (KubeError, RecordUnreadable) as error:
+            self._know_nothing(error)
+            self._count("failed")
+            return False
+        was_latched = self.is_latched
+        self._know(parse_record(text))
+        if granted[-1]:
+            return True
+        if not was_latched:
+            self._count("held")
+            _log.error("too many nodes want to be deleted: none is until told so", node=node.name)
+            message = f"{LATCHED}; `ovirt-ccm deletions allow` lets them go"
+            self._recorder.record_cluster(Notice(Level.WARNING, Reason.DELETION_HELD, message))
+        return False
+
+    def _claiming(self, node: Node, managed: int, granted: list[bool]) -> Callable[[str], str]:
+        def change(text: str) -> str:
+            now = datetime.now(UTC)
+            record, may = claim(parse_record(text), node, managed, self._policy.budget, now)
+            granted.append(may)
+            return format_record(record)
+
+        return change
+
+    async def _is_proven(self, node: Node, verdict: Delete, inventory: Inventory) -> bool:
+        """Whether the engine says once more, right before the deletion, what it said before."""
+        try:
+            presence = await ask_presence(inventory, node, verdict.instance_id)
+        except EngineError as error:
+            self._count("unproven")
+            _log.warning("the node is kept: no proof", node=node.name, why=error.message)
+            return False
+        if presence is not verdict.presence:
+            self._count("unproven")
+            _log.warning("the node is kept: its VM is there after all", node=node.name)
+        return presence is verdict.presence
+
+    async def _send(self, node: Node, verdict: Delete) -> None:
+        try:
+            await self._api.delete_node(node)
+        except (Conflict, NotFound):
+            return  # it is another now, or gone: the informer tells
+        except KubeError as error:
+            self._count("failed")
+            _log.warning("deleting a node failed", node=node.name, why=str(error))
+            message = f"deleting the node failed: {error.message}"
+            self._say(node, Level.WARNING, Reason.DELETING_NODE_FAILED, message)
+            return
+        self._count("deleted")
+        _log.info("node deleted", node=node.name, why=verdict.reason)
+
+    def _say(self, node: Node, level: Level, reason: Reason, message: str) -> None:
+        self._recorder.record(node, Notice(level, reason, message))
+
+    def _count(self, result: str) -> None:
+        self._metrics.deletions.labels(result).inc()
