@@ -336,15 +336,14 @@ def patch_of(node: Node, verdict: Mark | Unmark, moment: str) -> NodePatch:
 
     The mark that a taint out of service is ours comes and goes in the same write.
     """
-    match verdict:
-        case Mark(taint=taint):
-            annotations = {ANNOTATION_OUT_OF_SERVICE: moment} if taint == OUT_OF_SERVICE else {}
-            changes = f"taint {taint.key}: added"
-            return NodePatch(
-                annotations=annotations, taints=(*node.taints, taint), changes=(changes,)
-            )
-        case Unmark(taints=taints):
-            return _without(node, taints)
+    if isinstance(verdict, Unmark):
+        return _without(node, verdict.taints)
+    taint = verdict.taint
+    return NodePatch(
+        annotations={ANNOTATION_OUT_OF_SERVICE: moment} if taint == OUT_OF_SERVICE else {},
+        taints=(*node.taints, taint),
+        changes=(f"taint {taint.key}: added",),
+    )
 
 
 def _without(node: Node, taints: tuple[Taint, ...]) -> NodePatch:
