@@ -359,14 +359,6 @@ async def test_without_a_readable_token_nothing_is_sent(tmp_path: Path, metrics:
     assert not cluster.requests
 
 
-@pytest.mark.looptime
-async def test_a_plugin_that_never_answers_is_given_up(tmp_path: Path) -> None:
-    spec = plugin(tmp_path, token="t") | {"command": "sleep", "args": ["5"]}
-
-    with pytest.raises(AccessInvalid, match="no credentials within 30 s"):
-        await load_access(kubeconfig(tmp_path, exec=spec))
-
-
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
