@@ -13,41 +13,32 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from provider.rules import Rule
 from provider.scalars import (
     BindAddress,
     Duration,
-    Percentage,
-    Share,
     EngineName,
     Interval,
     LabelKey,
     LabelValue,
     Network,
+    Percentage,
+    Share,
     TagName,
     TaintText,
     UserName,
     ZoneSource,
     format_duration,
+    split_taint,
 )
+from provider.section import Section
 
 DEFAULT_PATH = Path("/etc/ovirt-ccm/config.yaml")
 ENV_PREFIX = "OVIRT_CCM_"
-
-
-class Section(BaseModel):
-    """A part of the file; a key that it does not have is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 # ---- the sections ------------------------------------------------------------------------
@@ -144,7 +135,7 @@ class Registration(Section):
     """`create` registers a Node for a VM whose kubelet does not; `adopt` only initialises."""
     delay: Duration = timedelta(seconds=60)
     """How long a VM must be up before a Node is registered for it: its kubelet comes first."""
-    labels: dict[LabelKey, LabelValue] = {}
+    labels: dict[LabelKey, LabelValue] = Field({})
     """Labels of the Nodes that are registered."""
     taints: tuple[TaintText, ...] = ()
     """Taints of the Nodes that are registered, as `key=value:NoSchedule`."""
@@ -152,13 +143,7 @@ class Registration(Section):
     @property
     def parsed_taints(self) -> tuple[tuple[str, str | None, str], ...]:
         """Key, value (None without `=`) and effect of each taint."""
-        return tuple(_split_taint(taint) for taint in self.taints)
-
-
-def _split_taint(text: str) -> tuple[str, str | None, str]:
-    pair, _, effect = text.rpartition(":")
-    key, has_value, value = pair.partition("=")
-    return key, value if has_value else None, effect
+        return tuple(split_taint(taint) for taint in self.taints)
 
 
 class Topology(Section):
@@ -168,6 +153,21 @@ class Topology(Section):
     """`cluster`, `data_center`, `host`, or `tag:<parent>`: the VM's tag right below that tag."""
     region: Literal["engine", "data_center"] = "engine"
     """`engine` (its `region`) or `data_center`."""
+
+
+class Addresses(Section):
+    """Which of a VM's addresses become addresses of its node."""
+
+    families: tuple[Literal["ipv4", "ipv6"], ...] = Field(("ipv4", "ipv6"), min_length=1)
+    """Address families in order of preference; one that is not listed is dropped."""
+    external: tuple[Network, ...] = ()
+    """Addresses in these networks (CIDR) are ExternalIP, all others InternalIP."""
+    exclude: tuple[Network, ...] = ()
+    """Addresses in these networks (CIDR) are dropped: pods, services, virtual addresses."""
+    networks: tuple[Network, ...] = ()
+    """Preferred networks (CIDR): their addresses come first, in this order."""
+    agent_grace: Duration = timedelta(minutes=3)
+    """How long a guest agent may be silent before the kubelet's own address is taken."""
 
 
 class Deletion(Section):
@@ -279,8 +279,6 @@ class Config(BaseSettings):
         extra="forbid",
         frozen=True,
         use_attribute_docstrings=True,
-    deletion: Deletion = Deletion()
-    out_of_service: OutOfService = OutOfService()
         env_prefix=ENV_PREFIX,
         env_nested_delimiter="__",
     )
@@ -291,7 +289,11 @@ class Config(BaseSettings):
     identity: Identity = Identity()
     registration: Registration = Registration()
     topology: Topology = Topology()
+    rules: tuple[Rule, ...] = ()
+    """Labels and taints by the VM's tags and custom properties; of two that disagree the first."""
     addresses: Addresses = Addresses()
+    deletion: Deletion = Deletion()
+    out_of_service: OutOfService = OutOfService()
     intervals: Intervals = Intervals()
     leader_election: LeaderElection = LeaderElection()
     server: Server = Server()

@@ -89,6 +89,8 @@ def _problem(fault: ErrorDetails) -> str:
     words = fault["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
     if fault["type"] != "value_error":
         words = f"{fault['input']!r} is wrong: {words}"
+    if fault["type"] == "string_type" and isinstance(fault["input"], bool | int | float):
+        words += "; put it in quotes"
     variable = ENV_PREFIX + "__".join(str(part) for part in location).upper()
     origin = f" (from {variable})" if variable in os.environ else ""
     return f"{path}: {words}{origin}" if path else f"{words}{origin}"
@@ -97,6 +99,8 @@ def _problem(fault: ErrorDetails) -> str:
 def _path(location: tuple[int | str, ...]) -> str:
     path = ""
     for part in location:
+        if part == "[key]":  # pydantic's word for the key of a mapping, not for its value
+            continue
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
     return path
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
     from ipaddress import IPv4Address, IPv6Address
 
@@ -26,6 +26,7 @@ ANNOTATION_ENGINE = f"{PREFIX}engine"
 ANNOTATION_REGISTERED = f"{PREFIX}registered"
 ANNOTATION_HOLD = f"{PREFIX}hold"
 ANNOTATION_OUT_OF_SERVICE = f"{PREFIX}out-of-service"
+ANNOTATION_APPLIED = f"{PREFIX}applied"
 LABEL_HOST = f"{PREFIX}host"
 LABEL_CLUSTER = f"{PREFIX}cluster"
 LABEL_DATA_CENTER = f"{PREFIX}data-center"
@@ -114,7 +115,8 @@ class Instance:
     engine gives none (a VM with an illegal image) or one that is not known here: undecidable,
     never gone. `tags` holds the attached tags and all their ancestors. `memory` is in bytes.
     `started` is in the engine's clock and absent while the VM is not running, like `host`, `fqdn`
-    and `interfaces`. `nics` are in the engine's order.
+    and `interfaces`. `nics` are in the engine's order. `properties` are its custom properties, by
+    name.
     """
 
     id: str
@@ -132,6 +134,7 @@ class Instance:
     started: datetime | None = None
     nics: tuple[Nic, ...] = ()
     interfaces: tuple[Interface, ...] = ()
+    properties: tuple[tuple[str, str], ...] = ()
 
     @property
     def data_center(self) -> str | None:
@@ -174,19 +177,6 @@ class Snapshot:
     instances: Mapping[str, Instance]
     unreadable: Mapping[str, Unreadable] = field(default_factory=dict)
     shared_addresses: frozenset[IPAddress] = frozenset()
-
-
-def shared_addresses(instances: Iterable[Instance]) -> frozenset[IPAddress]:
-    """The addresses that more than one of `instances` reports; stale reports do not count."""
-    seen: set[IPAddress] = set()
-    shared: set[IPAddress] = set()
-    for instance in instances:
-        if instance.status in STALE_STATUSES or instance.status is None:
-            continue
-        own = {address for i in instance.interfaces for address in i.addresses}
-        shared |= own & seen
-        seen |= own
-    return frozenset(address for address in shared if not address.is_link_local)
 
 
 # ---- what the API server knows ---------------------------------------------------------------
@@ -288,12 +278,23 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """The labels and taints that rules want on a node, besides what others put there."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Taint, ...] = ()
+
+
+NOTHING_WANTED = Wanted()
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceMetadata:
     """What a node of this instance shall look like (InstanceMetadata of k8s.io/cloud-provider).
 
     `labels` are all that the program keeps true on the node: the pairs of type, zone and region
     and its own. `label_notices` say, by label, what had to be changed to make a value of a name;
-    `notices` what could not be found out.
+    `notices` what could not be found out. `wanted` is what the rules give the node.
     """
 
     provider_id: str
@@ -307,18 +308,19 @@ class InstanceMetadata:
     is_migrating: bool = False
     label_notices: Mapping[str, Notice] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
+    wanted: Wanted = NOTHING_WANTED
 
 
 @dataclass(frozen=True, slots=True)
 class NodePatch:
     """What to write to one node; None and empty members are left as they are.
 
-    `taints` is the whole list that shall remain. An annotation that is None goes. `changes` says
-    in words what changes.
+    `taints` is the whole list that shall remain. A label or annotation that is None goes.
+    `changes` says in words what changes.
     """
 
     addresses: tuple[NodeAddress, ...] | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str | None] = field(default_factory=dict)
     annotations: Mapping[str, str | None] = field(default_factory=dict)
     provider_id: str | None = None
     taints: tuple[Taint, ...] | None = None

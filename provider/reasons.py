@@ -28,6 +28,8 @@ class Reason(StrEnum):
     ENGINE_RECORDED = "NodeEngineChanged"
     PROVIDER_ID_WRITTEN = "NodeProviderIDChanged"
     LABEL_VALUE_CHANGED = "LabelValueChanged"
+    RULES_APPLIED = "NodeRulesApplied"
+    RULE_CONFLICT = "NodeRuleConflict"
     NODE_NAME_SANITISED = "NodeNameSanitised"
     IDENTITY_AMBIGUOUS = "IdentityAmbiguous"
     INSTANCE_NOT_FOUND = "InstanceNotFound"
@@ -52,8 +54,6 @@ class Reason(StrEnum):
     ENGINE_REPLY_UNUSABLE = "EngineReplyUnusable"
     LISTING_IMPLAUSIBLE = "ListingImplausible"
     LEADER_ELECTION = "LeaderElection"
-    # These two are never sent: `explain` shows them.
-    FOREIGN_PROVIDER_ID = "ForeignProviderID"
     INSTANCE_SHUTDOWN = "InstanceShutdown"
     NODE_OUT_OF_SERVICE = "NodeOutOfService"
     NODE_UNMARKED = "NodeUnmarked"
@@ -62,6 +62,8 @@ class Reason(StrEnum):
     DELETION_HELD = "DeletionHeld"
     DELETION_DRY_RUN = "DeletionDryRun"
     DELETIONS_RESUMED = "DeletionsResumed"
+    # These two are never sent: `explain` shows them.
+    FOREIGN_PROVIDER_ID = "ForeignProviderID"
     NO_INTERNAL_IP = "NoInternalIP"
 
 
@@ -82,6 +84,11 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.ENGINE_RECORDED: "The node now records its engine, as every initialised node does.",
     Reason.PROVIDER_ID_WRITTEN: "The providerID was missing and has been written.",
     Reason.LABEL_VALUE_CHANGED: "A name in oVirt is no label value; the message has its new form.",
+    Reason.RULES_APPLIED: "Labels or taints followed the VM's tags and properties (`rules`).",
+    Reason.RULE_CONFLICT: (
+        "A rule wants another value for a label or taint that somebody else has set: it stays as"
+        " it is. Remove it from the node, or change the rule."
+    ),
     Reason.NODE_NAME_SANITISED: "A VM's name is no node name; the message says what it became.",
     Reason.IDENTITY_AMBIGUOUS: (
         "More than one VM fits, or two rules disagree. Nothing is written until one is right:"
@@ -129,9 +136,6 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.ENGINE_REPLY_UNUSABLE: "An answer of the engine cannot be understood.",
     Reason.LISTING_IMPLAUSIBLE: "A listing contradicts itself and was not taken for the truth.",
     Reason.LEADER_ELECTION: "A replica has taken the Lease or given it up; it is on the Lease.",
-    Reason.FOREIGN_PROVIDER_ID: "The node belongs to another cloud provider.",
-    Reason.NO_INTERNAL_IP: "The node waits for an address.",
-}
     Reason.INSTANCE_SHUTDOWN: (
         "The VM is stopped and the node not ready: nothing more is scheduled on it until it is."
     ),
@@ -148,3 +152,6 @@ MEANINGS: Mapping[Reason, str] = {
     ),
     Reason.DELETION_DRY_RUN: "The Node would be deleted; `deletion.mode` is dry-run.",
     Reason.DELETIONS_RESUMED: "The VMs have returned: Nodes may be deleted again.",
+    Reason.FOREIGN_PROVIDER_ID: "The node belongs to another cloud provider.",
+    Reason.NO_INTERNAL_IP: "The node waits for an address.",
+}

@@ -157,3 +157,10 @@ TaintText = Annotated[
         "write key=value:Effect with the effect NoSchedule, PreferNoSchedule or NoExecute",
     ),
 ]
+
+
+def split_taint(text: str) -> tuple[str, str | None, str]:
+    """Key, value (None without `=`) and effect of a valid taint."""
+    pair, _, effect = text.rpartition(":")
+    key, has_value, value = pair.partition("=")
+    return key, value if has_value else None, effect

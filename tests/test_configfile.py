@@ -219,3 +219,21 @@ def test_the_schema_forbids_unknown_keys_and_describes_each() -> None:
     for section in [document, *document["$defs"].values()]:
         for name, field in section["properties"].items():
             assert field.get("description") or "$ref" in field, name
+
+
+def test_the_faults_of_rules_name_their_place_and_their_remedy(config_file: Path) -> None:
+    rules = """
+rules:
+  - {tag: gpu, labels: {example.com/gpu: true, kubernetes.io/x: y}}
+  - {tagg: gpu, labels: {a: b}}
+  - {tag: gpu}
+"""
+    said = problems(config_file, MINIMAL + rules)
+
+    assert "rules[0].labels.example.com/gpu: True is wrong" in said[0]
+    assert said[0].endswith("put it in quotes")
+    assert said[1].startswith("rules[0].labels.kubernetes.io/x: 'kubernetes.io/x' belongs to")
+    assert said[2:] == (
+        "rules[1].tagg: is not a known key; did you mean 'tag'?",
+        "rules[2]: it does nothing: give it labels, taints or label",
+    )

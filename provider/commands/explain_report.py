@@ -12,7 +12,9 @@ from provider.commands import terminal
 from provider.decisions.identity import Absent, Ambiguous, Foreign, Found, Unknown
 from provider.decisions.outcomes import strangers
 from provider.decisions.plan import apply
+from provider.decisions.rules import effects, taint_text
 from provider.model import (
+    ANNOTATION_APPLIED,
     ANNOTATION_ENGINE,
     LABEL_CLUSTER,
     LABEL_DATA_CENTER,
@@ -23,6 +25,7 @@ from provider.model import (
     LABEL_REGION_BETA,
     LABEL_ZONE,
     LABEL_ZONE_BETA,
+    TAINT_UNINITIALIZED,
     Freshness,
 )
 
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from provider.config import Config
     from provider.decisions.decision import Decision
     from provider.decisions.identity import Directory, Match
-    from provider.model import Instance, Interface, Node, Snapshot, Taint
+    from provider.model import Instance, Interface, Node, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,9 @@ def _attitude(node: Node) -> str:
 # ---- what is written, as lines of a diff -------------------------------------------------------
 
 
+_GONE = "no rule wants it any more"
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """A line of the diff: ` ` stays, `-` goes, `+` comes; `why` is said of what comes or goes."""
@@ -113,9 +119,7 @@ def _lines(explanation: Explanation, before: Node, after: Node) -> Iterator[Line
         yield from _address_lines(before, after, reasons["addresses"])
     yield from _map_lines("label", before.labels, after.labels, reasons)
     yield from _map_lines("annotation", before.annotations, after.annotations, reasons)
-    for taint in before.taints:
-        if taint not in after.taints:
-            yield Line("-", f"taint {_taint(taint)}", reasons["taint"])
+    yield from _taint_lines(before, after, reasons)
 
 
 def _address_lines(before: Node, after: Node, why: str) -> Iterator[Line]:
@@ -128,13 +132,24 @@ def _address_lines(before: Node, after: Node, why: str) -> Iterator[Line]:
         yield Line(sign, f"address {address.type} {address.address}", why if sign == "+" else "")
 
 
+def _taint_lines(before: Node, after: Node, reasons: dict[str, str]) -> Iterator[Line]:
+    for taint in before.taints:
+        if taint not in after.taints:
+            is_ruled = taint.key != TAINT_UNINITIALIZED
+            yield Line("-", f"taint {taint_text(taint)}", _GONE if is_ruled else reasons["taint"])
+    for taint in after.taints:
+        if taint not in before.taints:
+            yield Line("+", f"taint {taint_text(taint)}", reasons.get(taint_text(taint), ""))
+
+
 def _map_lines(what: str, before: Any, after: Any, reasons: dict[str, str]) -> Iterator[Line]:
-    for key in sorted(after):
-        if before.get(key) == after[key]:
+    for key in sorted({*before, *after}):
+        if before.get(key) == after.get(key):
             continue
         if key in before:
-            yield Line("-", f"{what} {key}={before[key]}")
-        yield Line("+", f"{what} {key}={after[key]}", reasons.get(key, ""))
+            yield Line("-", f"{what} {key}={before[key]}", "" if key in after else _GONE)
+        if key in after:
+            yield Line("+", f"{what} {key}={after[key]}", reasons.get(key, ""))
 
 
 def _reasons(explanation: Explanation) -> dict[str, str]:
@@ -150,8 +165,11 @@ def _reasons(explanation: Explanation) -> dict[str, str]:
         "the VM's cluster": (LABEL_CLUSTER,),
         "the cluster's data centre": (LABEL_DATA_CENTER,),
         "records the engine, and that the node is ours": (ANNOTATION_ENGINE,),
+        "records which labels and taints are the rules'": (ANNOTATION_APPLIED,),
     }
     reasons = {label: why for why, labels in by_labels.items() for label in labels}
+    origins = effects(vm, explanation.config.rules).origins if vm else {}
+    reasons |= {key: f"rule: {origin}" for key, origin in origins.items()}
     reasons["providerID"] = "the VM's id"
     reasons["taint"] = "an InternalIP is known: the node can be used"
     reasons["addresses"] = _address_reason(explanation)
@@ -166,11 +184,6 @@ def _address_reason(explanation: Explanation) -> str:
         case Freshness.OVERDUE:
             return "no guest agent: the kubelet's own"
     return "last reported by the guest"
-
-
-def _taint(taint: Taint) -> str:
-    value = "" if taint.value is None else f"={taint.value}"
-    return f"{taint.key}{value}:{taint.effect}"
 
 
 # ---- facts -----------------------------------------------------------------------------------
@@ -189,7 +202,7 @@ def node_facts(node: Node) -> Facts:
         ("providerID", node.provider_id or "-"),
         ("systemUUID", node.system_uuid or "-"),
         ("addresses", terminal.words(f"{a.type} {a.address}" for a in node.addresses) or "-"),
-        ("taints", terminal.words(_taint(taint) for taint in node.taints) or "-"),
+        ("taints", terminal.words(taint_text(taint) for taint in node.taints) or "-"),
     ]
 
 
@@ -202,6 +215,7 @@ def instance_facts(vm: Instance, freshness: Freshness) -> Facts:
         ("cluster", vm.cluster.name if vm.cluster else "-"),
         ("data centre", vm.data_center or "-"),
         ("tags", terminal.words(sorted(tag.name for tag in vm.tags))),
+        ("properties", terminal.words(f"{k}={v}" for k, v in vm.properties) or "-"),
         ("FQDN", vm.fqdn or "-"),
         ("vNICs", terminal.words(f"{nic.name} {nic.mac or '-'}" for nic in vm.nics) or "-"),
         ("guest", "; ".join(_interface(one) for one in vm.interfaces) or "reports nothing"),

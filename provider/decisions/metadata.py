@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from provider.decisions.addresses import instance_addresses
 from provider.decisions.identity import provider_id
+from provider.decisions.labels import label_value
+from provider.decisions.rules import effects
 from provider.model import (
     LABEL_CLUSTER,
     LABEL_DATA_CENTER,
@@ -33,40 +32,6 @@ if TYPE_CHECKING:
 
     from provider.config import Config
     from provider.model import Instance, Snapshot
-
-# ---- label values ----------------------------------------------------------------------------
-
-_VALUE_LENGTH = 63
-_HASH_LENGTH = 6
-_VALID_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
-_ENDS_LIKE_A_HASH = re.compile(rf".*-[0-9a-f]{{{_HASH_LENGTH}}}")
-
-
-@dataclass(frozen=True, slots=True)
-class LabelValue:
-    """A valid label value, and whether it differs from the name that it stands for."""
-
-    text: str
-    is_changed: bool
-
-
-def label_value(*parts: str) -> LabelValue:
-    """The label value that stands for `parts`, joined by dots, and for nothing else.
-
-    What Kubernetes does not allow in a value becomes `-`, and a hash of the parts is appended.
-    So it is to parts with dots of their own, and to a name that ends as if it had a hash already:
-    two names never become one.
-    """
-    name = ".".join(parts)
-    is_plain = _VALID_VALUE.fullmatch(name) and len(name) <= _VALUE_LENGTH
-    has_clear_parts = len(parts) == 1 or name.count(".") == len(parts) - 1
-    if is_plain and has_clear_parts and not _ENDS_LIKE_A_HASH.fullmatch(name):
-        return LabelValue(name, is_changed=False)
-    digest = sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:_HASH_LENGTH]
-    stem = re.sub(r"[^A-Za-z0-9._-]", "-", name).strip("._-")
-    stem = stem[: _VALUE_LENGTH - _HASH_LENGTH - 1].rstrip("._-") or "x"
-    return LabelValue(f"{stem}-{digest}", is_changed=True)
-
 
 # ---- the description -------------------------------------------------------------------------
 
@@ -107,6 +72,7 @@ def describe(instance: Instance, snapshot: Snapshot, config: Config) -> Instance
         for what, value in values.items()
         if value.is_changed
     }
+    rules = effects(instance, config.rules)
     return InstanceMetadata(
         provider_id=provider_id(instance.id),
         engine_id=instance.engine_id,
@@ -117,8 +83,10 @@ def describe(instance: Instance, snapshot: Snapshot, config: Config) -> Instance
         freshness=freshness(instance, snapshot.taken, config.addresses.agent_grace),
         labels={label: text for what, text in texts.items() for label in LABELS[what]},
         is_migrating=instance.status is InstanceStatus.MIGRATING,
-        label_notices={label: said[what] for what in said for label in LABELS[what]},
+        label_notices={label: said[what] for what in said for label in LABELS[what]}
+        | {**rules.notices},
         notices=notices,
+        wanted=rules.wanted,
     )
 
 

@@ -131,6 +131,7 @@ def _outcome(candidate: Candidate, known: _Known) -> Outcome:
 
 def _fate_of(node: Node, decision: Decision) -> tuple[Fate, str]:
     warnings = [n.message for n in decision.plan.notices if n.level is Level.WARNING]
+    conflicts = [n.message for n in decision.plan.notices if n.reason is Reason.RULE_CONFLICT]
     if node.is_deleting:
         return Fate.WAITS, "the node is being deleted"
     if not (node.is_uninitialized or node.is_ours):
@@ -139,11 +140,11 @@ def _fate_of(node: Node, decision: Decision) -> tuple[Fate, str]:
         if node.is_uninitialized:
             return Fate.INITIALISED, "; ".join(warnings)
         return Fate.REFRESHED, "; ".join((*patch.changes, *warnings))
-    if warnings:
+    if warnings != conflicts:
         return Fate.REFUSED, "; ".join(warnings)
     if node.is_uninitialized:
         return Fate.WAITS, "; ".join(notice.message for notice in decision.plan.notices)
-    return Fate.SETTLED, ""
+    return Fate.SETTLED, "; ".join(conflicts)
 
 
 def _fate_without_node(instance: Instance, known: _Known) -> tuple[str | None, Fate, str]:
@@ -231,7 +232,11 @@ def _adoption(node: Node, instance: Instance, directory: Directory, config: Conf
     return Adoption(
         command=f"kubectl annotate node {node.name} {ANNOTATION_ENGINE}={engine_id}",
         changes=plan.patch.changes if plan.patch else (),
-        obstacles=tuple(n.message for n in plan.notices if n.level is Level.WARNING),
+        obstacles=tuple(
+            notice.message
+            for notice in plan.notices
+            if notice.level is Level.WARNING and notice.reason is not Reason.RULE_CONFLICT
+        ),
     )
 
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from provider.decisions.addresses import InvalidNodeIPs, parse_provided_ips, prefer_node_ips
 from provider.decisions.metadata import LABELS
+from provider.decisions.rules import settle
 from provider.model import (
+    ANNOTATION_APPLIED,
     ANNOTATION_ENGINE,
     ANNOTATION_PROVIDED_NODE_IP,
     TAINT_UNINITIALIZED,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from provider.decisions.addresses import IPAddress
+    from provider.decisions.rules import Settlement
     from provider.model import InstanceMetadata, Node
 
 
@@ -57,20 +60,25 @@ def plan(node: Node, metadata: InstanceMetadata) -> Plan:
     choice = _choose_addresses(node, metadata)
     if node.is_uninitialized and not has_internal_ip(choice.addresses or ()):
         return Plan(notices=choice.notices)
-    changes = tuple(_changes(node, metadata, choice.addresses))
+    rules = settle(node, metadata.wanted)
+    notices = (*choice.notices, *rules.notices)
+    changes = (*_changes(node, metadata, choice.addresses), *_rule_changes(rules))
+    if node.is_uninitialized:
+        changes = (*changes, _Change(Reason.SYNCED, f"taint {TAINT_UNINITIALIZED}: removed"))
     if not changes:
-        return Plan(notices=choice.notices)
-    patch = _patch(node, metadata, choice.addresses, changes)
-    return Plan(patch, (*_said(node, metadata, patch, changes), *choice.notices))
+        return Plan(notices=notices)
+    patch = _patch(node, metadata, choice.addresses, rules, changes)
+    return Plan(patch, (*_said(node, metadata, patch, changes), *notices))
 
 
 def apply(node: Node, patch: NodePatch) -> Node:
     """`node` as it is once `patch` is written."""
+    labels = {**node.labels, **patch.labels}
     annotations = {**node.annotations, **patch.annotations}
     return replace(
         node,
         addresses=node.addresses if patch.addresses is None else patch.addresses,
-        labels={**node.labels, **patch.labels},
+        labels={key: value for key, value in labels.items() if value is not None},
         annotations={key: value for key, value in annotations.items() if value is not None},
         provider_id=patch.provider_id or node.provider_id,
         taints=node.taints if patch.taints is None else patch.taints,
@@ -121,24 +129,27 @@ def _changes(
     if recorded != metadata.engine_id:
         text = f"engine: {recorded or 'none'} -> {metadata.engine_id}"
         yield _Change(Reason.ENGINE_RECORDED, text)
-    if node.is_uninitialized:
-        yield _Change(Reason.SYNCED, f"taint {TAINT_UNINITIALIZED}: removed")
+
+
+def _rule_changes(rules: Settlement) -> Iterator[_Change]:
+    return (_Change(Reason.RULES_APPLIED, text) for text in rules.changes)
 
 
 def _patch(
     node: Node,
     metadata: InstanceMetadata,
     addresses: tuple[NodeAddress, ...] | None,
+    rules: Settlement,
     changes: tuple[_Change, ...],
 ) -> NodePatch:
-    is_recorded = node.annotations.get(ANNOTATION_ENGINE) == metadata.engine_id
-    remaining = tuple(taint for taint in node.taints if taint.key != TAINT_UNINITIALIZED)
+    annotations = {ANNOTATION_ENGINE: metadata.engine_id, ANNOTATION_APPLIED: rules.record}
+    taints = tuple(taint for taint in rules.taints if taint.key != TAINT_UNINITIALIZED)
     return NodePatch(
         addresses=None if addresses == node.addresses else addresses,
-        labels=_labels(node, metadata),
-        annotations={} if is_recorded else {ANNOTATION_ENGINE: metadata.engine_id},
+        labels={**_labels(node, metadata), **rules.labels},
+        annotations={k: v for k, v in annotations.items() if node.annotations.get(k) != v},
         provider_id=None if node.provider_id else metadata.provider_id,
-        taints=remaining if node.is_uninitialized else None,
+        taints=None if taints == node.taints else taints,
         changes=tuple(change.text for change in changes),
     )
 

@@ -16,7 +16,9 @@ from provider.decisions.identity import (
 )
 from provider.decisions.metadata import describe
 from provider.decisions.plan import has_internal_ip
+from provider.decisions.rules import record_of
 from provider.model import (
+    ANNOTATION_APPLIED,
     ANNOTATION_ENGINE,
     ANNOTATION_HOLD,
     ANNOTATION_REGISTERED,
@@ -174,17 +176,26 @@ def _new_node(
     A kubelet that finds its Node adds no taint, no label and no Hostname of its own.
     """
     text = name.name or ""
+    annotations = {ANNOTATION_ENGINE: metadata.engine_id, ANNOTATION_REGISTERED: "true"}
+    record = record_of(metadata.wanted)
     return NewNode(
         name=text,
         provider_id=metadata.provider_id,
-        labels={**config.registration.labels, **metadata.labels},
-        annotations={ANNOTATION_ENGINE: metadata.engine_id, ANNOTATION_REGISTERED: "true"},
-        taints=tuple(
-            Taint(key, effect, value) for key, value, effect in config.registration.parsed_taints
-        ),
+        labels={**config.registration.labels, **metadata.wanted.labels, **metadata.labels},
+        annotations=annotations | ({ANNOTATION_APPLIED: record} if record else {}),
+        taints=_taints(metadata, config),
         addresses=(*metadata.addresses, NodeAddress(AddressType.HOSTNAME, text)),
         notices=tuple(_said(instance, name, metadata)),
     )
+
+
+def _taints(metadata: InstanceMetadata, config: Config) -> tuple[Taint, ...]:
+    """Those of the rules, and of `registration` what no rule has another value for."""
+    parsed = config.registration.parsed_taints
+    common = (Taint(key, effect, value) for key, value, effect in parsed)
+    ruled = {(taint.key, taint.effect) for taint in metadata.wanted.taints}
+    kept = (taint for taint in common if (taint.key, taint.effect) not in ruled)
+    return (*kept, *metadata.wanted.taints)
 
 
 def _said(instance: Instance, name: NodeName, metadata: InstanceMetadata) -> Iterator[Notice]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from provider.model import NewNode, Node, NodeAddress, NodePatch, Taint
+from provider.model import ANNOTATION_APPLIED, NewNode, Node, NodeAddress, NodePatch, Taint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -234,16 +234,23 @@ def main_write(node: Node, patch: NodePatch) -> Write:
     value in every kind of patch, so a list that was read a moment ago would undo the taints that
     others set meanwhile. Taints that only go are therefore taken out one by one, each `test`ed to
     be the one that is meant, which holds against any number of other writes; every other change
-    of the list is written whole with the resourceVersion that it was read at.
+    of the list is written whole with the resourceVersion that it was read at, and so is what the
+    rules want: it depends on what others have not set.
     """
-    if patch.taints is None:
-        return Write(MERGE_PATCH, _merge_body(node, patch))
-    if _only_removes(node, patch):
+    is_ruled = depends_on_others(patch)
+    if patch.taints is not None and not is_ruled and _only_removes(node, patch):
         return Write(JSON_PATCH, _removals(node, patch.taints) + _additions(patch))
     body = _merge_body(node, patch)
-    body["metadata"]["resourceVersion"] = node.resource_version
-    body.setdefault("spec", {})["taints"] = [_taint(taint) for taint in patch.taints]
+    if patch.taints is not None or is_ruled:
+        body["metadata"]["resourceVersion"] = node.resource_version
+    if patch.taints is not None:
+        body.setdefault("spec", {})["taints"] = [_taint(taint) for taint in patch.taints]
     return Write(MERGE_PATCH, body)
+
+
+def depends_on_others(patch: NodePatch) -> bool:
+    """Whether it was decided by labels and taints that others may write: rules take over none."""
+    return ANNOTATION_APPLIED in patch.annotations or None in patch.labels.values()
 
 
 def encode_new_node(new: NewNode) -> dict[str, Any]:
@@ -284,6 +291,7 @@ def _only_removes(node: Node, patch: NodePatch) -> bool:
         kept == patch.taints
         and not (patch.labels and not node.labels)
         and not (patch.annotations and not node.annotations)
+        and None not in patch.annotations.values()
     )
 
 
@@ -291,7 +299,6 @@ def _removals(node: Node, remaining: Iterable[Taint]) -> list[dict[str, Any]]:
     """Tests that nothing is what it was not, then removals, last first so that places hold.
 
     The addresses are tested so that the taint never goes when they went meanwhile (k/k#120720).
-        and None not in patch.annotations.values()
     """
     keep = frozenset(remaining)
     gone = [place for place, taint in enumerate(node.taints) if taint not in keep]

@@ -1,17 +1,17 @@
-"""What differs between two snapshots. Pure."""
+"""What differs between two snapshots, and what two instances share. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provider.model import shared_addresses
+from provider.model import STALE_STATUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import TypeVar
 
-    from provider.model import Instance, Snapshot
+    from provider.model import Instance, IPAddress, Snapshot
 
     V = TypeVar("V")
 
@@ -53,3 +53,16 @@ def with_instance(snapshot: Snapshot, instance: Instance) -> Snapshot:
         unreadable={i: u for i, u in snapshot.unreadable.items() if i != instance.id},
         shared_addresses=shared,
     )
+
+
+def shared_addresses(instances: Iterable[Instance]) -> frozenset[IPAddress]:
+    """The addresses that more than one of `instances` reports; stale reports do not count."""
+    seen: set[IPAddress] = set()
+    shared: set[IPAddress] = set()
+    for instance in instances:
+        if instance.status in STALE_STATUSES or instance.status is None:
+            continue
+        own = {address for i in instance.interfaces for address in i.addresses}
+        shared |= own & seen
+        seen |= own
+    return frozenset(address for address in shared if not address.is_link_local)

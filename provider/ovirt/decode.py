@@ -83,6 +83,7 @@ class Decoder:
             started=_moment(vm.start_time),
             nics=_nics(vm),
             interfaces=_interfaces(vm),
+            properties=properties_of(vm.custom_properties),
         )
 
     def _tags(self, tags: list[wire.WireTag]) -> frozenset[Tag]:
@@ -126,6 +127,12 @@ def _moment(value: int | str | None) -> datetime | None:
         moment = datetime.fromisoformat(value)
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return datetime.fromtimestamp(int(value) / 1000, UTC)
+
+
+def properties_of(given: wire.CustomProperties | None) -> tuple[tuple[str, str], ...]:
+    """Name and value of each, by name, as the engine promises no order."""
+    pairs = ((one.name, one.value) for one in given.custom_property) if given else ()
+    return tuple(sorted(pairs))
 
 
 def _nics(vm: wire.Vm) -> tuple[Nic, ...]:

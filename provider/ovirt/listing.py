@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from provider.errors import ListingImplausible, ReplyUnusable, SelectionInvalid
-from provider.model import Instance, Snapshot, Unreadable, shared_addresses
+from provider.model import Instance, Snapshot, Unreadable
+from provider.ovirt.changes import shared_addresses
 from provider.ovirt.decode import Decoder
 from provider.ovirt.faults import InternalFault
 from provider.ovirt.reads import Reads, together
@@ -113,7 +114,6 @@ class Lister:
             return member
         return member if await self._reads.is_found(instance_id) else None
 
-
     async def is_gone(self, instance_id: str, engine_id: str) -> bool:
         """Whether the engine `engine_id` itself says that the VM does not exist, asked just now.
 
@@ -128,6 +128,7 @@ class Lister:
         product = await self._reads.product()
         if (product.instance_id or self._engine) != engine_id:
             raise ListingImplausible(self._engine, "another engine answers at its url now.")
+
     async def _identify(self) -> str:
         """The engine's own id; asked for once a log-in, as an engine may be replaced."""
         if self._identified_at == self._client.logins:

@@ -119,6 +119,19 @@ class Cpu(Struct, gc=False):
     topology: CpuTopology | None = None
 
 
+class CustomProperty(Struct, gc=False):
+    """A custom property of a VM."""
+
+    name: str = ""
+    value: str = ""
+
+
+class CustomProperties(Struct, gc=False):
+    """The custom properties of a VM."""
+
+    custom_property: list[CustomProperty] = []
+
+
 class Vm(Struct, gc=False):
     """A VM. `nics`, `reported_devices` and `tags` are None when they were not asked for."""
 
@@ -135,6 +148,7 @@ class Vm(Struct, gc=False):
     nics: Nics | None = None
     reported_devices: Devices | None = None
     tags: Tags | None = None
+    custom_properties: CustomProperties | None = None
 
 
 class Vms(Struct, gc=False):

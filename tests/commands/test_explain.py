@@ -179,3 +179,35 @@ async def test_without_a_guest_agent_the_kubelets_address_is_kept(make_lab: Make
         (one["level"], one["reason"]) for one in ended.json["notices"]
     ]
     assert not any("address" in one["text"] for one in ended.json["changes"])
+
+
+GPU = "example.com/gpu"
+RULE = {"tag": "gpu", "labels": {GPU: "yes"}, "taints": [f"{GPU}:NoSchedule"]}
+
+
+async def test_what_rules_want_is_shown_with_the_rule_that_wants_it(make_lab: MakeLab) -> None:
+    lab = await make_lab(vm("w0", tags=("gpu",), custom_properties={"rack": "r7"}))
+    lab.configure(rules=[RULE])
+    lab.cluster.kubelet("w0", system_uuid=lab.id_of("w0"))
+
+    ended = await explain(lab, "w0")
+
+    changes = {(one["sign"], one["text"]): one["why"] for one in ended.json["changes"]}
+    assert changes["+", f"label {GPU}=yes"] == "rule: tag gpu"
+    assert changes["+", f"taint {GPU}:NoSchedule"] == "rule: tag gpu"
+    assert ended.json["instance_facts"]["properties"] == "rack=r7"
+
+
+async def test_what_no_rule_wants_any_more_is_shown_to_go(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(1))
+    lab.cluster.kubelet("w0", system_uuid=lab.id_of("w0"))
+    record = f'{{"labels":{{"{GPU}":"yes"}},"taints":["{GPU}:NoSchedule"]}}'
+    taints = [*lab.cluster.nodes.get("w0")["spec"]["taints"], {"key": GPU, "effect": "NoSchedule"}]
+    metadata = {"labels": {GPU: "yes"}, "annotations": {"ccm.ovirt.org/applied": record}}
+    lab.cluster.nodes.patch("w0", {"metadata": metadata, "spec": {"taints": taints}})
+
+    ended = await explain(lab, "w0")
+
+    changes = {(one["sign"], one["text"]): one["why"] for one in ended.json["changes"]}
+    assert changes["-", f"label {GPU}=yes"] == "no rule wants it any more"
+    assert changes["-", f"taint {GPU}:NoSchedule"] == "no rule wants it any more"

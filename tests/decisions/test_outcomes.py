@@ -88,6 +88,16 @@ def test_a_node_that_is_as_it_shall_be_is_initialised() -> None:
     assert fate(instance(), nodes=(settled(),)) == (Fate.SETTLED, "")
 
 
+def test_a_rule_that_may_not_have_its_way_is_told_of_a_node_that_is_initialised() -> None:
+    rules = [{"tag": "docker-host", "labels": {"pool": "a"}}]
+    vm, there = instance(), settled(labels={**settled().labels, "pool": "b"})
+
+    (found,) = instance_outcomes(known(vm), by_name(there), config(rules=rules))
+
+    assert found.fate is Fate.SETTLED
+    assert "label pool is 'b'" in found.reason
+
+
 def test_a_node_that_differs_would_be_refreshed_and_the_change_is_named() -> None:
     assert fate(instance(host="hv-2"), nodes=(settled(),)) == (
         Fate.REFRESHED,

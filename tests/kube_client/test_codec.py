@@ -21,7 +21,15 @@ from provider.kube.codec import (
     main_write,
     status_write,
 )
-from provider.model import TAINT_UNINITIALIZED, NewNode, Node, NodeAddress, NodePatch, Taint
+from provider.model import (
+    ANNOTATION_APPLIED,
+    TAINT_UNINITIALIZED,
+    NewNode,
+    Node,
+    NodeAddress,
+    NodePatch,
+    Taint,
+)
 
 UNINITIALIZED = Taint(TAINT_UNINITIALIZED, "NoSchedule", "true")
 NOT_READY = Taint("node.kubernetes.io/not-ready", "NoExecute", None, "2026-11-25T10:00:00Z")
@@ -168,6 +176,26 @@ def test_without_taints_only_our_keys_are_written() -> None:
         "metadata": {"uid": "uid-1", "labels": {"x": "y"}, "annotations": {"p": "q"}},
         "spec": {"providerID": "ovirt://1"},
     }
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        NodePatch(annotations={ANNOTATION_APPLIED: "{}"}),
+        NodePatch(labels={"a": None}),
+        NodePatch(labels={"a": None}, taints=(NOT_READY,)),
+        NodePatch(annotations={ANNOTATION_APPLIED: None}, taints=(NOT_READY,)),
+    ],
+)
+def test_what_rules_write_or_remove_is_written_at_the_version_that_was_read(
+    patch: NodePatch,
+) -> None:
+    write = main_write(node(), patch)
+
+    assert write.content_type == MERGE_PATCH
+    assert write.body["metadata"]["resourceVersion"] == "7"
+    assert write.body["metadata"].get("labels", {}) == patch.labels
+    assert ("spec" in write.body) == (patch.taints is not None)
 
 
 def test_a_taint_is_removed_from_its_place_after_a_test_that_it_is_there() -> None:

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from provider.errors import Conflict, Invalid, OutcomeUnknown
 from provider.kube.write import apply_patch, rebase
-from provider.model import TAINT_UNINITIALIZED, Node, NodeAddress, NodePatch, Taint
+from provider.model import (
+    ANNOTATION_APPLIED,
+    TAINT_UNINITIALIZED,
+    Node,
+    NodeAddress,
+    NodePatch,
+    Taint,
+)
 from provider.simulator.cluster import Conflict as ConflictFault
 from provider.simulator.cluster import GatewayTimeout
 
@@ -117,6 +124,46 @@ async def test_a_taint_that_is_added_is_added_to_what_is_there(
     after = await apply_patch(api, node, NodePatch(taints=(*node.taints, ours)))
 
     assert {taint.key for taint in after.taints} == {"late", "ours"}
+
+
+RULED = NodePatch(
+    labels={"ruled": "yes"},
+    annotations={ANNOTATION_APPLIED: "{}"},
+    taints=(OTHER, Taint("ruled", "NoSchedule")),
+)
+
+
+async def test_what_the_rules_want_is_written_again_when_only_the_status_has_changed(
+    cluster: SimulatedCluster, api: KubeApi
+) -> None:
+    cluster.nodes.create(manifest(OTHER))
+    node = await api.get_node("a")
+    cluster.nodes.patch("a", {"status": {"phase": "x"}}, subresource="status")
+
+    after = await apply_patch(api, node, RULED)
+
+    assert after.labels["ruled"] == "yes"
+    assert [status for _, status in writes(cluster)] == [409, 200]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metadata": {"labels": {"ruled": "no"}}},
+        {"spec": {"taints": [{"key": "ruled", "value": "x", "effect": "NoSchedule"}]}},
+    ],
+)
+async def test_what_others_have_set_meanwhile_is_never_taken_over(
+    cluster: SimulatedCluster, api: KubeApi, change: dict[str, Any]
+) -> None:
+    cluster.nodes.create(manifest(OTHER))
+    node = await api.get_node("a")
+    cluster.nodes.patch("a", change)
+    theirs = await api.get_node("a")
+
+    with pytest.raises(Conflict, match="has changed"):
+        await apply_patch(api, node, RULED)
+    assert await api.get_node("a") == theirs
 
 
 async def test_a_conflict_is_overcome_by_reading_again(

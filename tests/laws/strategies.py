@@ -48,6 +48,16 @@ if TYPE_CHECKING:
 
 NAMES = ("a", "b", "A", "b.example.com", "ü", "c_")
 IDS = tuple(uuid_of(name) for name in "abc")
+RULES = (
+    {
+        "tag": "a",
+        "labels": {"app": "a"},
+        "taints": ["others:NoSchedule", "dedicated=a:NoSchedule"],
+    },
+    {"tag": "b", "labels": {"app": "b", "pool": "b"}, "taints": ["others=b:NoSchedule"]},
+    {"custom_property": "rack", "label": "rack", "taints": ["timed=x:NoExecute"]},
+    {"custom_property": "size", "value": "l", "labels": {"size": "large"}},
+)
 MACS = tuple(f"56:6f:00:00:00:0{digit}" for digit in range(3))
 ENGINES = {"east": ENGINE_ID, "west": "west"}
 
@@ -93,6 +103,7 @@ instances = st.builds(
     started=st.none() | _running.map(lambda running: NOW - running),
     nics=_tuples(st.builds(Nic, name=st.just("nic"), mac=st.sampled_from([None, *MACS]))),
     interfaces=_tuples(interfaces),
+    properties=st.sampled_from([(), (("rack", "ü"),), (("rack", ""), ("size", "l"))]),
 )
 unreadable = st.builds(
     Unreadable, id=st.sampled_from(IDS), name=st.none() | names, reason=st.just("odd")
@@ -223,6 +234,7 @@ def configs(draw: st.DrawFn) -> Config:
             "networks": draw(networks),
         },
         registration={"labels": {"pool": "x"}, "taints": ["dedicated:NoSchedule"]},
+        rules=draw(st.lists(st.sampled_from(RULES), max_size=3)),
     )
 
 

@@ -4,7 +4,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from provider.config import Config
-from provider.decisions.metadata import describe, label_value
+from provider.decisions.labels import label_value
+from provider.decisions.metadata import describe
 from provider.model import Instance
 from tests.builders import snapshot
 from tests.laws.strategies import configs, instances

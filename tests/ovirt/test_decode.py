@@ -9,7 +9,7 @@ import pytest
 
 from provider.model import Cluster, Instance, InstanceStatus, Interface, Nic, Tag, Unreadable
 from provider.ovirt import wire
-from provider.ovirt.decode import Decoder
+from provider.ovirt.decode import Decoder, properties_of
 from provider.ovirt.topology import Topology
 from tests.builders import uuid_of
 from tests.ovirt.recordings import FOLLOWED_LIST, body, decoder, topology
@@ -83,6 +83,24 @@ def test_a_recorded_vm_that_is_down_has_no_host_and_no_addresses() -> None:
         (),
     )
     assert vm.nics == (Nic("nic1", "56:6f:1a:1a:00:34"),)
+
+
+def test_a_recorded_custom_property_is_read_and_without_any_there_are_none() -> None:
+    page = wire.read_page("east", body("025-vms-search-tag.json"))
+    properties = {
+        vm.name: properties_of(vm.custom_properties) for vm in page if isinstance(vm, wire.Vm)
+    }
+
+    assert properties["master-1"] == (("hugepages", "2048"),)
+    assert properties["master-0"] == ()
+
+
+def test_custom_properties_are_in_the_order_of_their_names() -> None:
+    pairs = [{"name": "b", "value": "1", "regexp": ".*"}, {"name": "a"}]
+    vm = decoded(custom_properties={"custom_property": pairs})
+
+    assert vm.properties == (("a", ""), ("b", "1"))
+    assert decoded(custom_properties={}).properties == ()
 
 
 def test_an_id_is_read_in_lower_case() -> None:
