@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 BARE_LOOP = Path(__file__).with_name("_bare_loop.py")
 PROFILED = Path(__file__).with_name("_profiled.py")
 CONSOLE_SCRIPT = Path(sys.executable).with_name("ovirt-ccm")
+HEADS = ("seconds", "nodes/s", "req/s", "p50 ms", "p99 ms", "CPU s", "server", "MiB")
 REST = 0.1  # seconds after the last write, for whatever is left to be measured
 
 
@@ -236,18 +237,13 @@ def report(
         for p, b in zip(products, loops, strict=True)
     ]
     title = f"{arguments.nodes} nodes, {arguments.workers} workers, medians"
-    table = Table("", title=title, box=box.SIMPLE_HEAD)
-    for column in (
-        "seconds",
-        "nodes/s",
-        "req/s",
-        "p50 ms",
-        "p99 ms",
-        "CPU s",
-        "server CPU s",
-        "RSS MiB",
-    ):
-        table.add_column(column, justify="right")
+    caption = (
+        "p50, p99: of a node; CPU s: the client's, then API server's and etcd's; MiB: peak RSS"
+    )
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(no_wrap=True)
+    for head in HEADS:
+        table.add_column(head, justify="right", no_wrap=True)
     for name, results in (("product", products), ("bare loop", loops)):
         table.add_row(name, *columns(arguments.nodes, results))
     console = Console()
