@@ -5,12 +5,11 @@ best of several rounds that take turns, as the machine may be busy with other th
 joins every VM, "ours, next" finds them as they were. The stall is the longest time that the loop
 is kept from anything else, in CPU time as well: for decoding alone a page of 500, for a whole
 listing as another task of the loop sees it.
-
-Run it with `python benchmarks/decode.py [VMS [ROUNDS]]`.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import gzip
@@ -29,6 +28,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import ovirtsdk4.xml
 from ovirtsdk4.reader import Reader
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -263,8 +263,9 @@ def whole_listing(pages: list[bytes], rounds: int) -> list[tuple[float, float]]:
         engine.join()
 
 
-def main(count: int = 5000, rounds: int = 5) -> None:
+def measure(count: int, rounds: int) -> None:
     """Measures and prints the table."""
+    say(f"making {count} VMs")
     model = model_vm()
     vms = [vm(model, n) for n in range(count)]
     chunks = [vms[start : start + PAGE] for start in range(0, count, PAGE)]
@@ -282,15 +283,19 @@ def main(count: int = 5000, rounds: int = 5) -> None:
         Candidate("SDK's reader (XML)", sdk, sheets),
     ]
     settle_heap()  # as `ovirt-ccm run` does
+    say("listing them over HTTP")
     over_http = whole_listing(pages, rounds + 1)
     for page in pages:
         ours.later(page)
-    for _ in range(rounds):
+    for n in range(rounds):
+        say(f"round {n + 1} of {rounds}")
         for candidate in candidates:
             candidate.round()
 
     size = sum(map(len, pages)) / 1e6
-    table = Table("", "CPU s", "to bare", "stall ms", title=f"{count} VMs, {size:.0f} MB of JSON")
+    table = Table("", title=f"{count} VMs, {size:.0f} MB of JSON", box=box.SIMPLE_HEAD)
+    for head in ("CPU s", "to bare", "stall ms"):
+        table.add_column(head, justify="right")
     rows = [(one.name, one.seconds, one.stall) for one in candidates]
     rows.append(("first listing over HTTP", *over_http[0]))
     rows.append(("next listing over HTTP", *map(min, *over_http[1:])))
@@ -300,5 +305,19 @@ def main(count: int = 5000, rounds: int = 5) -> None:
     Console().print(table)
 
 
+def say(text: str) -> None:
+    """Progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Parse the arguments and measure."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--vms", type=int, default=5000)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    measure(arguments.vms, arguments.rounds)
+
+
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()
