@@ -23,6 +23,7 @@ from provider.kube.lease_client import LeaseClient
 from provider.kube.recorder import EventRecorder
 from provider.metrics import Metrics
 from provider.ovirt.client import EngineClient
+from provider.ovirt.events import EventFeed
 from provider.ovirt.inventory import Inventory
 from provider.web.health import Check
 from provider.web.server import WebServer
@@ -60,10 +61,9 @@ class App:
         """
         config, metrics = self._config, self.metrics
         async with AsyncExitStack() as stack:
-            inventories = [
-                self._inventory(await stack.enter_async_context(client))
-                for client in self._engine_clients()
-            ]
+            clients = [await stack.enter_async_context(one) for one in self._engine_clients()]
+            inventories = [self._inventory(client) for client in clients]
+            feeds = [self._feed(*pair) for pair in zip(clients, inventories, strict=True)]
             elector = await self._elector(stack)
             fence = Fence(elector.time_left) if elector else None
             api = await stack.enter_async_context(
@@ -78,7 +78,8 @@ class App:
             engines = [engine.name for engine in config.engines]
             _log.info("started", engines=engines, api=self._access.url, port=web.port)
             leading = elector.run(leader.run) if elector else leader.run()
-            await _together(leading, informer.run(), *(one.run() for one in inventories))
+            asking: tuple[Part, ...] = *inventories, *feeds
+            await _together(leading, informer.run(), *(part.run() for part in asking))
         raise AssertionError  # a part never ends by itself
 
     def _engine_clients(self) -> list[EngineClient]:
@@ -97,6 +98,9 @@ class App:
         if config.leader_election.enabled:
             inventory.stand_by()
         return inventory
+
+    def _feed(self, client: EngineClient, inventory: Inventory) -> EventFeed:
+        return EventFeed(client, inventory, self._config.intervals, self.metrics)
 
     async def _elector(self, stack: AsyncExitStack) -> LeaderElector | None:
         """The elector, with connections of its own; None when there is one replica only."""

@@ -199,26 +199,13 @@ class OutOfService(Section):
     """Nodes that may carry the taint at the same time."""
 
 
-class Addresses(Section):
-    """Which of a VM's addresses become addresses of its node."""
-
-    families: tuple[Literal["ipv4", "ipv6"], ...] = Field(("ipv4", "ipv6"), min_length=1)
-    """Address families in order of preference; one that is not listed is dropped."""
-    external: tuple[Network, ...] = ()
-    """Addresses in these networks (CIDR) are ExternalIP, all others InternalIP."""
-    exclude: tuple[Network, ...] = ()
-    """Addresses in these networks (CIDR) are dropped: pods, services, virtual addresses."""
-    networks: tuple[Network, ...] = ()
-    """Preferred networks (CIDR): their addresses come first, in this order."""
-    agent_grace: Duration = timedelta(minutes=3)
-    """How long a guest agent may be silent before the kubelet's own address is taken."""
-
-
 class Intervals(Section):
     """How often things are looked at."""
 
     poll: Interval = timedelta(seconds=30)
     """Between two listings of an engine; longer when a listing takes longer than a tenth of it."""
+    events: Interval = timedelta(seconds=1)
+    """Between two looks into an engine's event log; what happened to a VM is read at once."""
     wanted: Interval = timedelta(seconds=2)
     """Between two readings of a single VM that something waits for."""
     resync: Interval = timedelta(minutes=5)

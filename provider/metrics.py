@@ -64,6 +64,13 @@ class Metrics:
             "engine",
             "verb",
         )
+        self.engine_events = self._counter(
+            "engine_events_total",
+            "Events read from an engine's log, by what they concern: vm, new_vm, removed_vm, host,"
+            " listing, nothing, unknown.",
+            "engine",
+            "concern",
+        )
         self.engine_up = self._gauge(
             "engine_up", "Whether the last listing of an engine succeeded.", "engine"
         )
@@ -119,13 +126,6 @@ class Metrics:
             "cause",
         )
 
-    def _api_series(self) -> None:
-        self.api_requests = self._counter(
-            "api_requests_total",
-            "Requests to the API server; code is the HTTP status or `error`.",
-            "verb",
-            "resource",
-            "code",
     def _lifecycle_series(self) -> None:
         self.verdicts = self._gauge(
             "lifecycle_nodes",
@@ -148,6 +148,13 @@ class Metrics:
             "deletions_latched", "Whether the budget is exceeded and nothing more is deleted."
         )
 
+    def _api_series(self) -> None:
+        self.api_requests = self._counter(
+            "api_requests_total",
+            "Requests to the API server; code is the HTTP status or `error`.",
+            "verb",
+            "resource",
+            "code",
         )
         self.api_request_duration = self._histogram(
             "api_request_duration_seconds",

@@ -17,9 +17,14 @@ _REMEMBERED = 32
 
 
 class AbsenceLog:
-    """The starts of the last listings, and in which of them each VM was seen last."""
+    """The starts of the last listings, and in which of them each VM was seen last.
 
-    def __init__(self) -> None:
+    A listing that starts less than `spacing` seconds after the last that counts, as events may
+    ask for, counts with that one: it proves presence, and no absence anew.
+    """
+
+    def __init__(self, spacing: float) -> None:
+        self._spacing = spacing
         self._engine_id = ""
         self._count = 0
         self._starts: deque[float] = deque(maxlen=_REMEMBERED)
@@ -31,8 +36,9 @@ class AbsenceLog:
             self._engine_id = snapshot.engine_id
             self._starts.clear()
             self._last_seen.clear()
-        self._count += 1
-        self._starts.append(snapshot.started)
+        if not self._starts or snapshot.started - self._starts[-1] >= self._spacing:
+            self._count += 1
+            self._starts.append(snapshot.started)
         seen = self._last_seen
         for instance_id in (*snapshot.instances, *snapshot.unreadable):
             seen[instance_id] = self._count

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def changed_ids(before: Snapshot | None, now: Snapshot) -> frozenset[str]:
     """The ids of what came, went or changed, or whose addresses became shared or unshared."""
     if before is None or before.engine_id != now.engine_id:
-        return frozenset((*now.instances, *now.unreadable))
+        known = (before.instances, before.unreadable) if before else ()
+        return frozenset().union(now.instances, now.unreadable, *known)
     changed = _differing(before.instances, now.instances)
     changed |= _differing(before.unreadable, now.unreadable)
     if touched := before.shared_addresses ^ now.shared_addresses:

@@ -37,6 +37,8 @@ _REST = 10
 _FIRST_RETRY = 5.0  # seconds after a first failure; doubled up to a minute or the poll interval
 _LAST_RETRY = 60.0
 _STANDBY = 3  # a replica that does not lead lists so many times less often
+_LISTING_GAP = 2.0  # seconds between the starts of two listings, however often one is wanted
+_MANY = 50  # VMs that are read one by one; a listing costs an engine less than more
 _TICK = 0.001  # seconds; what is due within it is due, as a timer may fire a little early
 
 log = structlog.get_logger()
@@ -65,28 +67,33 @@ class Inventory:
         self.has_answered = False
         self._client = client
         self._poll = intervals.poll.total_seconds()
-        self._leading = asyncio.Event()
-        self._leading.set()
+        self.is_leading = True
         self._lister = Lister(client, selection)
         self._waiting = Waiting(intervals.wanted.total_seconds())
-        self._absences = AbsenceLog()
+        self._absences = AbsenceLog(self._poll / 2)
         self._metrics = metrics
         self._zone_of = zone_of
         self._subscribers: list[Subscriber] = []
-        self._somebody_waits = asyncio.Event()
+        self._news = asyncio.Event()
         self._failures = 0
         self._failing_since = 0.0
+        self._listed = -math.inf  # when the last listing began
+        self._rested = -math.inf  # when the engine has had its rest from it
+        self._next = -math.inf  # when the next is due by itself
+        self._asked = math.inf  # when somebody wants it
+        self._read_failures = 0
         self._counted: set[tuple[str, str]] = set()
 
     def stand_by(self) -> None:
         """List a third as often, and leave a refused password to the leader, until `lead`."""
-        self._leading.clear()
+        self.is_leading = False
         self._client.may_retry_refused = False
 
     def lead(self) -> None:
         """List as often as configured from now on."""
-        self._leading.set()
+        self.is_leading = True
         self._client.may_retry_refused = True
+        self._news.set()
 
     @property
     def age(self) -> float | None:
@@ -110,7 +117,26 @@ class Inventory:
         """
         now = asyncio.get_running_loop().time()
         self._waiting.want((i.lower() for i in ids if is_uuid(i)), now)
-        self._somebody_waits.set()
+        self._news.set()
+
+    def wake(self, ids: Iterable[str]) -> None:
+        """Reads these VMs before all others, as something has happened to them.
+
+        When there are many a listing is made, as soon as the engine has had its rest.
+        """
+        self._waiting.wake(ids, asyncio.get_running_loop().time())
+        if self._waiting.woken > _MANY:
+            self.list_soon()
+        self._news.set()
+
+    def list_soon(self, rest: float = 0.0) -> None:
+        """Lists as soon as manners allow, and `rest` seconds after the last listing or later.
+
+        On a replica that stands by, when its turn comes.
+        """
+        now = asyncio.get_running_loop().time()
+        self._asked = min(self._asked, max(now, self._listed + rest))
+        self._news.set()
 
     def absences(self, instance_id: str, engine_id: str, since: float) -> int:
         """How many complete listings in a row lack this VM of the engine `engine_id`.
@@ -144,26 +170,27 @@ class Inventory:
             lambda: loop.time() - self.snapshot.started if self.snapshot else math.nan
         )
         while True:
-            until = await self._list()
-            if self.last_error is None:
-                await self._read_waiting(until)
-            await asyncio.sleep(until - loop.time())
-            await self._rest_as_standby()
+            await self._list()
+            await self._read_waiting()
 
-    async def _rest_as_standby(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout((_STANDBY - 1) * self._poll):
-                await self._leading.wait()
+    @property
+    def _due(self) -> float:
+        """When the next listing is due, in the loop's time."""
+        if not self.is_leading:
+            return self._next + (_STANDBY - 1) * self._poll
+        return min(self._next, max(self._asked, self._rested))
 
-    async def _list(self) -> float:
-        """Takes a snapshot; the loop's time at which the next is to be taken."""
+    async def _list(self) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
+        self._listed, self._asked = began, math.inf
         try:
             snapshot = await self._lister.take(self.snapshot)
         except EngineError as error:
             self._failed(error)
-            return max(self._rested(), loop.time() + self._retry_delay())
+            self._rested = max(self._rest_end(), loop.time() + self._first_retry)
+            self._next = max(self._rested, loop.time() + self._retry_delay(self._failures))
+            return
         finally:
             self.has_answered = True
         self._succeeded(loop.time() - began)
@@ -171,18 +198,22 @@ class Inventory:
         self._absences.observe(snapshot)
         self._publish(snapshot)
         jitter = random.uniform(0.9, 1.1)  # noqa: S311  spreads load, is no secret
-        return max(self._rested(), began + self._poll * jitter)
+        self._rested = max(self._rest_end(), began + min(_LISTING_GAP, self._poll / 2))
+        self._next = max(self._rested, began + self._poll * jitter)
 
-    def _rested(self) -> float:
+    def _rest_end(self) -> float:
         """When the engine has had its rest from the costly part of the last listing."""
         now = asyncio.get_running_loop().time()
         since = self._lister.pages_since
         return now if since is None else since + _REST * (now - since)
 
-    def _retry_delay(self) -> float:
+    @property
+    def _first_retry(self) -> float:
+        return min(self._poll, _FIRST_RETRY)
+
+    def _retry_delay(self, failures: int) -> float:
         longest = max(self._poll, _LAST_RETRY)
-        first = min(self._poll, _FIRST_RETRY)
-        return float(min(first * 2 ** min(self._failures - 1, 16), longest))
+        return float(min(self._first_retry * 2 ** min(failures - 1, 16), longest))
 
     def _failed(self, error: EngineError) -> None:
         name = self.engine.name
@@ -212,31 +243,38 @@ class Inventory:
         self._metrics.engine_up.labels(name).set(1)
         self._metrics.snapshot_duration.labels(name).observe(took)
 
-    async def _read_waiting(self, until: float) -> None:
-        """Reads what waits, one VM at a time, until `until`; stops early when a read fails."""
+    async def _read_waiting(self) -> None:
+        """Reads what waits, one VM at a time, until the next listing is due."""
         loop = asyncio.get_running_loop()
-        while until - loop.time() > _TICK:
-            self._somebody_waits.clear()
+        not_before = loop.time() if self.last_error is None else math.inf
+        while self._due - loop.time() > _TICK:
+            self._news.clear()
             found = self._waiting.next(loop.time())
-            if found is None or found[1] - loop.time() > _TICK:
-                await self._sleep_until(min(until, found[1]) if found else until)
-                continue
-            began = loop.time()
-            try:
-                await self._read(found[0])
-            except InternalFault:
-                self._waiting.was_read(found[0], None, loop.time())
-            except EngineError as error:
-                log.debug("reading a VM failed", engine=self.engine.name, error=error.message)
-                return
-            await asyncio.sleep((_REST - 1) * (loop.time() - began))
+            when = max(found[1], not_before) if found else math.inf
+            if found is None or when - loop.time() > _TICK:
+                await self._sleep_until(min(self._due, when))
+            else:
+                not_before = await self._read_one(found[0])
+
+    async def _read_one(self, instance_id: str) -> float:
+        """When the next VM may be read: the engine rests in between, longer when it fails."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            await self._read(instance_id)
+        except InternalFault:
+            self._waiting.was_read(instance_id, None, loop.time())
+        except EngineError as error:
+            log.debug("reading a VM failed", engine=self.engine.name, error=error.message)
+            self._read_failures += 1
+            return loop.time() + self._retry_delay(self._read_failures)
+        self._read_failures = 0
+        return loop.time() + (_REST - 1) * (loop.time() - began)
 
     async def _sleep_until(self, when: float) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(when):
-                await self._somebody_waits.wait()
-        except TimeoutError:
-            pass
+                await self._news.wait()
 
     async def _read(self, instance_id: str) -> None:
         snapshot = self.snapshot
@@ -247,13 +285,20 @@ class Inventory:
         instance = member if isinstance(member, Instance) else None
         self._waiting.was_read(instance_id, instance, asyncio.get_running_loop().time())
         if instance is None:
-            if member is None and not is_member:
-                self._waiting.forget(instance_id)
+            if member is None:
+                self._lost(instance_id, is_member=is_member)
             return
         self._absences.seen(instance_id)
         if snapshot.instances.get(instance_id) == instance:
             return
         self._publish(with_instance(snapshot, instance))
+
+    def _lost(self, instance_id: str, *, is_member: bool) -> None:
+        """What is not there, or not selected: only a listing takes a VM out of the snapshot."""
+        if is_member:
+            self.list_soon()
+        else:
+            self._waiting.forget(instance_id)
 
     def _publish(self, snapshot: Snapshot) -> None:
         changed = changed_ids(self.snapshot, snapshot)

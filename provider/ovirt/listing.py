@@ -62,6 +62,7 @@ class Lister:
         self._decoder = Decoder(self._engine)
         self._engine_id = ""
         self._identified_at = -1
+        self._listed_id = ""  # of the engine that the decoder's topology is of
         self._count = 0
         self._is_apart = False
         self.pages_since: float | None = None
@@ -80,12 +81,13 @@ class Lister:
         surroundings = await self._reads.surroundings()
         self._require_tag(surroundings.topology)
         self._decoder.use(engine_id, surroundings.topology)
+        self._listed_id = engine_id
         self.pages_since = asyncio.get_running_loop().time()
         members = await self._members(await self._vms())
         if previous and previous.engine_id == engine_id:
             await self._confirm(previous, members)
         if await self._identify() != engine_id:
-            raise ListingImplausible(self._engine, "another engine answers at its url now.")
+            raise self._is_another()
         self._decoder.keep(members.keys())
         instances = {i: m for i, m in members.items() if isinstance(m, Instance)}
         return Snapshot(
@@ -102,9 +104,12 @@ class Lister:
         """One VM; None when it does not exist or is not selected.
 
         `is_member` says that it was in the last listing: then the configured search text counts
-        as fulfilled. EngineError when it could not be asked.
+        as fulfilled. EngineError when it could not be asked, or when another engine answers than
+        did the last listing.
         """
         vm = await self._reads.vm(instance_id)
+        if self._listed_id and await self._identify() != self._listed_id:
+            raise self._is_another()
         if vm is None:
             return None
         member = self._decoder.instance(vm)
@@ -127,7 +132,10 @@ class Lister:
     async def _require_engine(self, engine_id: str) -> None:
         product = await self._reads.product()
         if (product.instance_id or self._engine) != engine_id:
-            raise ListingImplausible(self._engine, "another engine answers at its url now.")
+            raise self._is_another()
+
+    def _is_another(self) -> ListingImplausible:
+        return ListingImplausible(self._engine, "another engine answers at its url now.")
 
     async def _identify(self) -> str:
         """The engine's own id; asked for once a log-in, as an engine may be replaced."""

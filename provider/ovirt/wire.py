@@ -212,6 +212,29 @@ class Root(Struct, gc=False):
     product_info: ProductInfo
 
 
+class EventRef(Struct, gc=False):
+    """An object that an event names; the engine may name one that no longer exists, without id."""
+
+    id: str = ""
+    name: str = ""
+
+
+class Event(Struct, gc=False):
+    """An entry of the engine's event log; later ones have higher ids."""
+
+    id: int
+    code: int = 0
+    time: int | str = 0
+    vm: EventRef | None = None
+    host: EventRef | None = None
+
+
+class Events(Struct, gc=False):
+    """A part of the event log, newest first."""
+
+    event: list[Event] = []
+
+
 _page = msgspec.json.Decoder(Vms, strict=False)
 _raw_page = msgspec.json.Decoder(_RawVms)
 _vm = msgspec.json.Decoder(Vm, strict=False)

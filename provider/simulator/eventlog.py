@@ -78,7 +78,7 @@ class EventLog:
         **words: str,
     ) -> Event:
         """A new event of this code; its text takes names from `refs` and then from `words`."""
-        severity, text = SEVERITY_AND_TEXT[code]
+        severity, text = SEVERITY_AND_TEXT.get(code, ("normal", f"Event {code}."))
         names = {kind: name for kind, (name, _) in (refs or {}).items()}
         description = text.format_map(_Words({**names, **words})).rstrip()
         event = Event(

@@ -67,3 +67,13 @@ def test_a_newer_reading_may_share_an_address() -> None:
     after = with_instance(snapshot(W1, W2), moved)
 
     assert after.shared_addresses == {ip_address("10.0.0.2")}
+
+
+def test_when_another_engine_answers_all_of_both_have_changed() -> None:
+    other = instance("w3", engine_id="another")
+
+    assert changed_ids(snapshot(W1, W2), snapshot(other, engine_id="another")) == {
+        W1.id,
+        W2.id,
+        other.id,
+    }

@@ -87,3 +87,39 @@ def test_a_listing_reads_everybody() -> None:
     waiting.observe(snapshot(UP), now=11)
 
     assert waiting.next(now=11) == (UP.id, 13)
+
+
+def test_what_was_woken_is_due_before_all_others_and_once_more_later() -> None:
+    waiting = Waiting(2)
+    waiting.want([uuid_of("w2")], now=5)
+    waiting.wake([UP.id, UP.id], now=10)
+
+    assert waiting.woken == 1
+    assert waiting.next(now=10) == (UP.id, 10)
+    waiting.was_read(UP.id, UP, now=10)
+    assert waiting.next(now=10) == (uuid_of("w2"), 0)
+    assert waiting.next(now=12) == (UP.id, 12)
+    waiting.was_read(UP.id, UP, now=12)
+    waiting.forget(uuid_of("w2"))
+    assert waiting.next(now=100) is None
+
+
+def test_a_listing_reads_what_was_woken_before_it_began_and_not_what_was_woken_since() -> None:
+    waiting = Waiting(2)
+    waiting.wake([UP.id], now=9)
+    waiting.wake([uuid_of("w2")], now=11)
+    waiting.observe(snapshot(UP, started=10.0), now=12)
+
+    assert waiting.next(now=12) == (uuid_of("w2"), 11)
+    waiting.was_read(uuid_of("w2"), None, now=12)
+    assert waiting.next(now=12) == (uuid_of("w2"), 14)
+
+
+def test_what_was_woken_and_does_not_exist_is_not_read_again() -> None:
+    waiting = Waiting(2)
+    waiting.wake([UP.id], now=10)
+    waiting.was_read(UP.id, None, now=10)
+
+    waiting.forget(UP.id)
+
+    assert waiting.next(now=20) is None
