@@ -42,6 +42,7 @@ _JITTER = 0.1
 _SILENCE = timedelta(seconds=3 * _RETRY)
 _LAST_BACK_OFF = 60.0  # seconds until a watch that cannot be had is tried again
 _RELEASE = 2.0  # seconds that giving the Lease up may take; others need it within 3
+_TICK = 0.001  # seconds; a timer may fire a little early
 _SAY = 1.0  # seconds that an Event may take
 # The framework's health check (client-go leaderelection/healthzadaptor.go) is this late.
 _TOLERANCE = 20.0
@@ -51,19 +52,15 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """What the Lease said when it was seen to change last, at `since` of the loop's time."""
+    """The Lease when it was seen to change last, at `since` of the loop's time."""
 
-    spec: dict[str, Any]
+    lease: Lease
     since: float
 
     @property
-    def holder(self) -> str:
-        return self.spec.get("holderIdentity") or ""
-
-    @property
     def end(self) -> float:
-        """When it has expired unless it changes; a record without duration has ours."""
-        return self.since + (self.spec.get("leaseDurationSeconds") or _DURATION)
+        """When it has expired unless it changes; one without duration has ours."""
+        return self.since + (self.lease.spec.get("leaseDurationSeconds") or _DURATION)
 
 
 class LeaderElector:
@@ -145,7 +142,9 @@ class LeaderElector:
         A Lease that was deleted counts until its record expires: whoever held it goes on.
         """
         record = self._record
-        return record is None or record.holder in ("", self.identity) or _now() >= record.end
+        if record is None or record.lease.holder in ("", self.identity):
+            return True
+        return _now() >= record.end
 
     async def _stand_by(self) -> None:
         """Return when the Lease may be free, or should be read again.
@@ -162,8 +161,6 @@ class LeaderElector:
                 pass  # reading it anew is all it takes
             except KubeError as error:
                 self._put_off_watch(error)
-            else:
-                self._watch_failures = 0
             if self._is_free():
                 return
         await asyncio.sleep(_jittered(_RETRY))
@@ -175,6 +172,7 @@ class LeaderElector:
             aclosing(self._client.watch(lease, 2 * _SILENCE)) as changes,
         ):
             async for change in changes:
+                self._watch_failures = 0
                 self._observe(change)
                 if self._is_free():
                     return
@@ -183,7 +181,7 @@ class LeaderElector:
     def _next_look(self) -> float:
         record = self._record
         silence = _now() + _SILENCE.total_seconds()
-        return min(silence, record.end) if record else silence
+        return min(silence, record.end + _TICK) if record else silence
 
     def _put_off_watch(self, error: KubeError) -> None:
         pause = min(_RETRY * 2**self._watch_failures, _LAST_BACK_OFF)
@@ -258,11 +256,10 @@ class LeaderElector:
 
     async def _release(self) -> None:
         """Empty the Lease as client-go does; the API server takes no duration below 1 s."""
-        while True:
+        for _ in range(5):  # others may change it in between
             if self._lease and self._lease.holder == self.identity:
-                now = stamp(datetime.now(UTC))
                 spec = {"holderIdentity": "", "leaseDurationSeconds": 1}
-                spec |= {"renewTime": now, "acquireTime": now}
+                spec |= dict.fromkeys(("renewTime", "acquireTime"), stamp(datetime.now(UTC)))
                 with suppress(Conflict, NotFound):
                     await self._client.replace(self._lease, spec)
                     return
@@ -315,9 +312,9 @@ class LeaderElector:
 
     def _observe(self, lease: Lease) -> None:
         """Take in the Lease as it is now."""
-        before = self._record
+        before = self._record.lease if self._record else None
         if before is None or before.spec != lease.spec:
-            self._record = _Record(lease.spec, _now())
+            self._record = _Record(lease, _now())
         self._lease = lease
         self._recovered()
         is_news = before is None or before.holder != lease.holder
