@@ -69,6 +69,7 @@ class NodeController:
         self._metrics = metrics
         self._queue = WorkQueue(metrics)
         self._states: dict[str, State] = {}
+        self._engines = fleet.directory.engine_ids
         self._is_allowed = True  # to write, as far as the last write says
 
     async def run(self) -> NoReturn:
@@ -96,9 +97,16 @@ class NodeController:
     # ---- what is due -----------------------------------------------------------------------
 
     def _instances_changed(self, changed: frozenset[str]) -> None:
-        """Queue the nodes of these instances, and all that wait for something of an engine."""
+        """Queue the nodes of these instances, and all that wait for something of an engine.
+
+        When another engine answers than before, what is known of any node may be another thing.
+        """
+        engines = self._fleet.directory.engine_ids
+        is_another = engines != self._engines
+        self._engines = engines
         for name, node in self._informer.nodes.items():
-            if node.is_uninitialized or parse_provider_id(node.provider_id) in changed:
+            is_concerned = is_another or node.is_uninitialized
+            if is_concerned or parse_provider_id(node.provider_id) in changed:
                 self._queue.add(name)
 
     async def _resync(self) -> NoReturn:

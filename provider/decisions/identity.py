@@ -222,8 +222,8 @@ def find_instance(node: Node, directory: Directory) -> Match:
 
     The first rule that any instance fits decides: provider id, system UUID (the engine writes the
     VM's id into SMBIOS), name, FQDN. It must fit one instance only, and no weaker rule may point
-    elsewhere. The node's recorded engine must be the instance's. Nothing is absent, and no name is
-    certain, while an engine has not answered or an instance could not be read.
+    elsewhere. The node's recorded engine must be the instance's. While an engine has not answered
+    no name is certain, and nothing is absent but what was another engine's: that one has answered.
     """
     claimed = parse_provider_id(node.provider_id)
     if node.provider_id and not claimed:
@@ -235,7 +235,9 @@ def find_instance(node: Node, directory: Directory) -> Match:
         return Unknown(cause, reason)
     fitting = _fitting(node, claimed, directory)
     is_claim_met = not claimed or claimed in directory.by_id
-    if directory.silent and not (fitting and is_claim_met and fitting[0][0] not in _WEAK):
+    is_answered = recorded is not None and claimed is not None and not fitting
+    is_certain = bool(fitting) and is_claim_met and fitting[0][0] not in _WEAK
+    if directory.silent and not (is_answered or is_certain):
         return Unknown(Reason.ENGINE_UNREACHABLE, _not_answered(directory))
     if not fitting:
         return Absent(claimed)

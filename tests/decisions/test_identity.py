@@ -286,6 +286,12 @@ def test_nothing_is_absent_and_no_name_certain_while_an_engine_is_silent(unmatch
     assert cause(find_instance(unmatched, partly)) is Reason.ENGINE_UNREACHABLE
 
 
+def test_an_instance_of_an_engine_that_has_answered_is_absent_whichever_other_is_silent() -> None:
+    partly = known(snapshot(instance("other")), engines="east west")
+    gone = stranger(provider_id=UUID, annotations={ANNOTATION_ENGINE: ENGINE_ID})
+    assert find_instance(gone, partly) == Absent(UUID)
+
+
 def test_an_id_is_certain_while_another_engine_is_silent() -> None:
     vm = instance("worker-1")
     partly = known(snapshot(vm), engines="east west")

@@ -124,9 +124,13 @@ class Lab:
 
 @asynccontextmanager
 async def running(directory: Path, *vms: VmSpec, **facts: Any) -> AsyncIterator[Lab]:
-    """A lab whose engine has these VMs; `version` and others are facts of its scenario."""
+    """A lab whose engine has these VMs.
+
+    `version`, `instance_id` and others are facts of its scenario.
+    """
     version = facts.pop("version", "4.5.8")
-    world = scenario(*vms, engine=EngineSpec(version=version), **facts)
+    spec = EngineSpec(version=version, instance_id=facts.pop("instance_id", ""))
+    world = scenario(*vms, engine=spec, **facts)
     simulator = SimulatedEngine(world)
     url = await simulator.start()
     try:
