@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
+from itertools import chain, product
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import structlog
@@ -13,6 +15,7 @@ from provider.controllers.fleet import Fleet
 from provider.controllers.lifecycle import LifecycleController
 from provider.controllers.node import NodeController
 from provider.controllers.registration import RegistrationController
+from provider.controllers.reload import ReloadReporter
 from provider.decisions.metadata import zone_of
 from provider.errors import ProviderError
 from provider.kube.api import KubeApi
@@ -25,14 +28,16 @@ from provider.metrics import Metrics
 from provider.ovirt.client import EngineClient
 from provider.ovirt.events import EventFeed
 from provider.ovirt.inventory import Inventory
+from provider.ovirt.rotation import PasswordWatch
 from provider.web.health import Check
 from provider.web.server import WebServer
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterable
 
     from provider.config import Config
     from provider.kube.access import Access
+    from provider.reload import Reload
 
 _log = structlog.get_logger(__name__)
 
@@ -48,10 +53,20 @@ class Part(Protocol):
 class App:
     """The whole controller; `run` is all that there is to do with it."""
 
-    def __init__(self, config: Config, access: Access) -> None:
+    def __init__(self, config: Config, access: Access, reloads: Iterable[Reload] = ()) -> None:
+        """`reloads` are of the files that others read again."""
         self._config = config
         self._access = access
         self.metrics = Metrics()
+        limits = config.limits
+        self._clients = [EngineClient(one, limits, self.metrics) for one in config.engines]
+        of_engines = chain.from_iterable(client.reloads for client in self._clients)
+        self._reloads = (*reloads, *access.reloads, *of_engines)
+
+    def remember(self, before: App) -> None:
+        """Hold back the passwords that engines have refused to `before`, which has ended."""
+        for client, other in product(self._clients, before._clients):
+            client.remember(other)
 
     async def run(self) -> NoReturn:
         """Work until cancelled; then stop the parts, give up the lease, close port and sessions.
@@ -61,16 +76,19 @@ class App:
         """
         config, metrics = self._config, self.metrics
         async with AsyncExitStack() as stack:
-            clients = [await stack.enter_async_context(one) for one in self._engine_clients()]
+            clients = [await stack.enter_async_context(one) for one in self._clients]
             inventories = [self._inventory(client) for client in clients]
-            feeds = [self._feed(*pair) for pair in zip(clients, inventories, strict=True)]
+            pairs = tuple(zip(clients, inventories, strict=True))
+            feeds = [self._feed(*pair) for pair in pairs]
+            watches = [PasswordWatch(*pair) for pair in pairs]
             elector = await self._elector(stack)
             fence = Fence(elector.time_left) if elector else None
             api = await stack.enter_async_context(
                 KubeApi(self._access, config.limits.kube_timeout, metrics, fence)
             )
             informer = NodeInformer(api, metrics)
-            leader = _Leader(config, api, informer, inventories, metrics)
+            leader = _Leader(config, api, informer, inventories, metrics, self._reloads)
+            self._measure_reloads()
             checks = _readiness(informer, inventories), _liveness(elector)
             web = await stack.enter_async_context(
                 WebServer(config.server, metrics, *checks, leader.count_nodes)
@@ -78,13 +96,14 @@ class App:
             engines = [engine.name for engine in config.engines]
             _log.info("started", engines=engines, api=self._access.url, port=web.port)
             leading = elector.run(leader.run) if elector else leader.run()
-            asking: tuple[Part, ...] = *inventories, *feeds
+            asking: tuple[Part, ...] = *inventories, *feeds, *watches
             await _together(leading, informer.run(), *(part.run() for part in asking))
         raise AssertionError  # a part never ends by itself
 
-    def _engine_clients(self) -> list[EngineClient]:
-        limits, metrics = self._config.limits, self.metrics
-        return [EngineClient(engine, limits, metrics) for engine in self._config.engines]
+    def _measure_reloads(self) -> None:
+        for one in self._reloads:
+            gauge = self.metrics.reload_failing.labels(one.file, one.engine)
+            gauge.set_function(partial(_is_failing, one))
 
     def _inventory(self, client: EngineClient) -> Inventory:
         config = self._config
@@ -120,6 +139,7 @@ class _Leader:
         informer: NodeInformer,
         inventories: list[Inventory],
         metrics: Metrics,
+        reloads: Iterable[Reload],
     ) -> None:
         self._inventories = inventories
         recorder = EventRecorder(api, metrics)
@@ -128,9 +148,10 @@ class _Leader:
         nodes = NodeController(*parts)
         registration = RegistrationController(*parts)
         lifecycle = LifecycleController(*parts, inventories)
-        reporter = EngineReporter(inventories, fleet, recorder)
+        engines = EngineReporter(inventories, fleet, recorder)
+        files = ReloadReporter(reloads, recorder)
         self.count_nodes = nodes.count_nodes
-        self._parts: tuple[Part, ...] = recorder, nodes, registration, lifecycle, reporter
+        self._parts: tuple[Part, ...] = recorder, nodes, registration, lifecycle, engines, files
 
     async def run(self) -> NoReturn:
         """Work until cancelled."""
@@ -151,6 +172,10 @@ async def _together(*parts: Coroutine[Any, Any, NoReturn]) -> NoReturn:
                 raise error from None
         raise
     raise AssertionError  # a part never ends by itself
+
+
+def _is_failing(reload: Reload) -> float:
+    return float(bool(reload.problem))
 
 
 def _readiness(informer: NodeInformer, inventories: list[Inventory]) -> tuple[Check, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import os
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from provider.config import ENV_PREFIX, Config
 from provider.errors import ConfigError
+from provider.reload import CONFIGURATION, Reload, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,6 +36,40 @@ def load_config(path: Path) -> Config:
     if problems:
         raise ConfigError(str(path), tuple(problems))
     return config
+
+
+_LOOK = 10.0  # seconds; a kubelet takes up to a minute to bring a changed ConfigMap
+
+
+class ConfigWatch:
+    """The configuration file while the program runs.
+
+    `config` is what is at work, which the caller sets. Raises ConfigError when it is not valid to
+    begin with.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.reload = Reload(CONFIGURATION)
+        self._path = path
+        self._stamp = stamp((path,))
+        self.config = load_config(path)
+
+    async def changed(self) -> Config:
+        """The next valid configuration that differs from the one at work."""
+        while True:
+            await asyncio.sleep(_LOOK)
+            found = stamp((self._path,))
+            if found == self._stamp:
+                continue
+            self._stamp = found
+            try:
+                config = load_config(self._path)
+            except ConfigError as error:
+                self.reload.kept(f"{self._path}: {'; '.join(error.problems)}")
+                continue
+            if config != self.config:
+                return config
+            self.reload.unchanged()
 
 
 class _Loader(yaml.SafeLoader):

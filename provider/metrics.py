@@ -30,6 +30,13 @@ class Metrics:
         self._lifecycle_series()
         self._api_series()
         self._leader_series()
+        self.reload_failing = self._gauge(
+            "reload_failing",
+            "Whether a changed file cannot be used and what it held before is at work; file is"
+            " configuration, ca_file, password_file, kubernetes_access or kubernetes_token.",
+            "file",
+            "engine",
+        )
         build = self._gauge("build_info", "Always 1; the version as label.", "version", "python")
         build.labels(version("cloud-provider-ovirt"), platform.python_version()).set(1)
 

@@ -53,6 +53,8 @@ class Reason(StrEnum):
     SELECTION_INVALID = "SelectionInvalid"
     ENGINE_REPLY_UNUSABLE = "EngineReplyUnusable"
     LISTING_IMPLAUSIBLE = "ListingImplausible"
+    CONFIG_INVALID = "ConfigInvalid"
+    FILE_UNUSABLE = "FileUnusable"
     LEADER_ELECTION = "LeaderElection"
     INSTANCE_SHUTDOWN = "InstanceShutdown"
     NODE_OUT_OF_SERVICE = "NodeOutOfService"
@@ -135,6 +137,14 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.SELECTION_INVALID: "The tag does not exist, or the engine refuses the search.",
     Reason.ENGINE_REPLY_UNUSABLE: "An answer of the engine cannot be understood.",
     Reason.LISTING_IMPLAUSIBLE: "A listing contradicts itself and was not taken for the truth.",
+    Reason.CONFIG_INVALID: (
+        "The changed configuration file cannot be used: the one before stays at work until it is"
+        " mended. The message names every fault."
+    ),
+    Reason.FILE_UNUSABLE: (
+        "A CA, certificate, token or password file, or the kubeconfig, has changed and cannot be"
+        " used: what it held before stays at work."
+    ),
     Reason.LEADER_ELECTION: "A replica has taken the Lease or given it up; it is on the Lease.",
     Reason.INSTANCE_SHUTDOWN: (
         "The VM is stopped and the node not ready: nothing more is scheduled on it until it is."

@@ -11,6 +11,11 @@ from provider.commands.stopping import until_stopped
 if TYPE_CHECKING:
     import argparse
 
+    from provider.app import App
+    from provider.config import Config
+    from provider.configfile import ConfigWatch
+    from provider.kube.access import Access
+
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:
     """Nothing of its own: all else is in the configuration file."""
@@ -26,19 +31,67 @@ async def _work(arguments: argparse.Namespace) -> NoReturn:
     import structlog
 
     from provider import logs
-    from provider.app import App
-    from provider.configfile import load_config
+    from provider.configfile import ConfigWatch
     from provider.kube.access import load_access
 
-    config = load_config(arguments.config)
-    logs.set_up(config.logging)
-    app = App(config, await load_access(arguments.kubeconfig))
-    settle_heap()
+    watch = ConfigWatch(arguments.config)
+    logs.set_up(watch.config.logging)
+    access = await load_access(arguments.kubeconfig)
     try:
-        await app.run()
+        await follow(watch, access)
     except asyncio.CancelledError:
         structlog.get_logger(__name__).info("stopped")
         raise
+
+
+async def follow(watch: ConfigWatch, access: Access) -> NoReturn:
+    """Work by the configuration in the file, whatever it becomes.
+
+    Each new one means new parts in this process, after the old ones have ended in their order:
+    another replica may take the Lease meanwhile. A configuration that cannot be worked by, such
+    as one whose port is taken, gives way to the one before; ProviderError when there is none.
+    """
+    from provider import logs
+    from provider.app import App
+    from provider.errors import LeaseLost, ProviderError
+
+    before: App | None = None
+    proven: Config | None = None  # what to go back to
+    while True:
+        logs.set_up(watch.config.logging)
+        app = App(watch.config, access, (watch.reload,))
+        if before:
+            app.remember(before)
+        else:
+            settle_heap()
+        try:
+            changed = await _until_changed(app, watch)
+        except LeaseLost:
+            raise
+        except ProviderError as error:
+            if proven is None:
+                raise
+            watch.reload.kept(str(error))
+            watch.config, proven = proven, None
+        else:
+            watch.reload.taken()
+            watch.config, proven = changed, watch.config
+        before = app
+
+
+async def _until_changed(app: App, watch: ConfigWatch) -> Config:
+    """The changed configuration, once the app has ended; raises what ends the app before."""
+    working = asyncio.create_task(app.run())
+    watching = asyncio.create_task(watch.changed())
+    try:
+        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+        return watching.result()
+    finally:
+        watching.cancel()
+        working.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
 
 
 def settle_heap() -> None:

@@ -139,13 +139,13 @@ class Transport:
         self, request: Request, limits: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
         """The answer; after a 401 the one to the same request with credentials read anew."""
-        credentials = await self._credentials(request)
+        credentials = await self._access.headers()
         response = await self._request(request, limits, credentials)
         if response.status != 401:
             return response
         response.close()
         await self._renew(request, credentials)
-        return await self._request(request, limits, await self._credentials(request))
+        return await self._request(request, limits, await self._access.headers())
 
     async def _request(
         self, request: Request, limits: aiohttp.ClientTimeout, headers: dict[str, str]
@@ -177,13 +177,6 @@ class Transport:
             return reply
         async with asyncio.timeout(self._seconds):
             return _reply(request, response, await response.read())
-
-    async def _credentials(self, request: Request) -> dict[str, str]:
-        try:
-            return await self._access.headers()
-        except AccessInvalid as error:
-            message = f"{request}: not sent: {error.message}"
-            raise ApiUnavailable(message, remedy=error.remedy) from error
 
     async def _renew(self, request: Request, refused: dict[str, str]) -> None:
         try:

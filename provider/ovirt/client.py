@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from provider.config import Engine, Limits
     from provider.metrics import Metrics
     from provider.ovirt.session import Token
+    from provider.reload import Reload
 
 log = structlog.get_logger()
 
@@ -66,6 +67,24 @@ class EngineClient:
     def logins(self) -> int:
         """How many log-ins the engine has granted: after each, everything may be another."""
         return self._session.logins
+
+    @property
+    def reloads(self) -> tuple[Reload, ...]:
+        """The files that are read again."""
+        return self._transport.trust.reload, self._session.reload
+
+    def remember(self, before: EngineClient) -> None:
+        """Hold back the secret that the engine has refused to `before`, an earlier client."""
+        is_same_account = (before.engine.url, before.engine.username) == (
+            self.engine.url,
+            self.engine.username,
+        )
+        if is_same_account:
+            self._session.remember(before._session)
+
+    def has_new_secret(self) -> bool:
+        """Whether the password file holds another secret than the one that was refused last."""
+        return self._session.has_new_secret()
 
     async def access_token(self) -> str:
         """A token for the official SDK; logs in when there is none."""

@@ -17,6 +17,7 @@ import structlog
 from provider.errors import EngineError, EngineUnavailable, LoginRefused
 from provider.ovirt.faults import fresh_token_refused, login_fault
 from provider.ovirt.transport import NoAnswer
+from provider.reload import Reload
 
 if TYPE_CHECKING:
     from provider.config import Engine
@@ -70,9 +71,24 @@ class Session:
         self._token: Token | None = None
         self._lock = asyncio.Lock()
         self._barrier: _Barrier | None = None
+        self._granted: str | None = None  # the secret of the last log-in that was granted
+        self.reload = Reload("password_file", engine.name)
         self.logins = 0
         self.may_retry_refused = True
         """Whether a refused secret is tried again: of several replicas by one alone."""
+
+    def remember(self, before: Session) -> None:
+        """Know what `before`, a session of the same user, knew of secrets: which are refused."""
+        self._barrier = before._barrier
+        self._granted = before._granted
+
+    def has_new_secret(self) -> bool:
+        """Whether the password file holds another secret than the one that was refused last."""
+        try:
+            secret = self._read()
+        except LoginRefused:
+            return False
+        return self._barrier is None or secret != self._barrier.secret
 
     async def token(self) -> Token:
         """A token that was not refused yet; logs in when there is none."""
@@ -124,6 +140,7 @@ class Session:
             self._barrier = self._after_silence(error, secret)
             raise
         self._barrier = None
+        self._granted = secret
         self.logins += 1
         return token
 
@@ -161,6 +178,18 @@ class Session:
             ) from error
 
     def _secret(self) -> str:
+        """The secret in the file; while the file cannot be used, the one that served before."""
+        try:
+            secret = self._read()
+        except LoginRefused as error:
+            if self._granted is None:
+                raise
+            self.reload.kept(error.message)
+            return self._granted
+        self.reload.unchanged()
+        return secret
+
+    def _read(self) -> str:
         path = self._engine.password_file
         try:
             text = path.read_text(encoding="utf-8")

@@ -14,15 +14,16 @@ from yarl import URL
 
 from provider.errors import EngineError, EngineUnavailable, EngineUntrusted
 from provider.ovirt.faults import Reply
+from provider.reload import Reload, stamp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
-    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
     from provider.config import Engine
     from provider.metrics import Metrics
+    from provider.reload import Stamp
 
 # A page of 10,000 VMs, the largest that can be configured, has about 165 MB (16.5 KB each).
 MAX_BODY = 512 * 1024 * 1024
@@ -36,37 +37,45 @@ log = structlog.get_logger()
 
 
 class Trust:
-    """The TLS settings for one engine, read again when the CA file changes."""
+    """The TLS settings for one engine, made anew when the CA file changes.
+
+    A new context means new connections. A file that cannot be used changes nothing.
+    """
 
     def __init__(self, engine: Engine) -> None:
+        self.reload = Reload("ca_file", engine.name)
         self._engine = engine
         self._context: ssl.SSLContext | None = None
-        self._mark: object = None
+        self._stamp: Stamp = ()
 
     def context(self) -> ssl.SSLContext | bool:
-        """What aiohttp takes as `ssl`; EngineUntrusted when the CA file cannot be used."""
-        if self._engine.insecure:
-            return False
-        path = self._engine.ca_file
-        try:
-            mark = _mark(path)
-            if self._context is None or mark != self._mark:
-                self._context = ssl.create_default_context(cafile=path)
-                self._mark = mark
-        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            raise EngineUntrusted(
-                self._engine.name,
-                f"ca_file {path} cannot be used: {error}.",
-                remedy=ca_remedy(self._engine),
-            ) from error
+        """What aiohttp takes as `ssl`; EngineUntrusted when no CA file could be used yet."""
+        if self._engine.insecure or self._engine.url.startswith("http:"):
+            return False  # without TLS the system's certificates need not be read
+        found = stamp((self._engine.ca_file,))
+        if self._context is None:
+            self._context = self._load()
+        elif found != self._stamp:
+            self._renew()
+        self._stamp = found
         return self._context
 
+    def _load(self) -> ssl.SSLContext:
+        path = self._engine.ca_file
+        try:
+            return ssl.create_default_context(cafile=path)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            message = f"ca_file {path} cannot be used: {error}."
+            remedy = ca_remedy(self._engine)
+            raise EngineUntrusted(self._engine.name, message, remedy=remedy) from error
 
-def _mark(path: Path | None) -> object:
-    if path is None:
-        return None
-    stat = path.stat()
-    return (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+    def _renew(self) -> None:
+        try:
+            self._context = self._load()
+        except EngineUntrusted as error:
+            self.reload.kept(error.message)
+        else:
+            self.reload.taken()
 
 
 def ca_remedy(engine: Engine) -> str:
@@ -85,7 +94,7 @@ class Transport:
         self._engine = engine
         self._slots = asyncio.Semaphore(requests)
         self._metrics = metrics
-        self._trust = Trust(engine)
+        self.trust = Trust(engine)
         self._requests = requests
         self._http: aiohttp.ClientSession | None = None
 
@@ -171,7 +180,7 @@ class Transport:
                         URL(url, encoded=True),
                         headers=headers,
                         data=body,
-                        ssl=self._trust.context(),
+                        ssl=self.trust.context(),
                         allow_redirects=False,
                     ) as response,
                 ):
