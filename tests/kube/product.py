@@ -130,7 +130,7 @@ def vm(name: str, *ips: str, **facts: Any) -> VmSpec:
     return VmSpec(name=name, **(defaults | facts))
 
 
-def _scenario(vms: Iterable[VmSpec]) -> Scenario:
+def scenario(vms: Iterable[VmSpec]) -> Scenario:
     return Scenario(
         users=(UserSpec(name="reader@internal", password=PASSWORD, role="ReadOnlyAdmin"),),
         data_centers=(DataCenterSpec(name="paris"), DataCenterSpec(name="rome")),
@@ -167,7 +167,7 @@ class Product:
         vms: Iterable[VmSpec],
         **sections: Any,
     ) -> None:
-        self.engine = SimulatedEngine(_scenario(vms))
+        self.engine = SimulatedEngine(scenario(vms))
         self.app: App
         self._cluster = cluster
         self._kubeconfig = kubeconfig
