@@ -7,11 +7,11 @@ import contextlib
 import math
 import random
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from provider.errors import EngineError
+from provider.errors import EngineError, ReplyUnusable
 from provider.model import Instance
 from provider.ovirt.absence import AbsenceLog
 from provider.ovirt.changes import changed_ids, with_instance
@@ -21,7 +21,7 @@ from provider.ovirt.waiting import Waiting
 from provider.ovirt.wire import is_uuid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from typing import NoReturn
 
     from provider.config import Intervals, Selection
@@ -40,6 +40,8 @@ _STANDBY = 3  # a replica that does not lead lists so many times less often
 _LISTING_GAP = 2.0  # seconds between the starts of two listings, however often one is wanted
 _MANY = 50  # VMs that are read one by one; a listing costs an engine less than more
 _TICK = 0.001  # seconds; what is due within it is due, as a timer may fire a little early
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -185,7 +187,7 @@ class Inventory:
         began = loop.time()
         self._listed, self._asked = began, math.inf
         try:
-            snapshot = await self._lister.take(self.snapshot)
+            snapshot = await self._apart(self._lister.take(self.snapshot))
         except EngineError as error:
             self._failed(error)
             self._rested = max(self._rest_end(), loop.time() + self._first_retry)
@@ -200,6 +202,19 @@ class Inventory:
         jitter = random.uniform(0.9, 1.1)  # noqa: S311  spreads load, is no secret
         self._rested = max(self._rest_end(), began + min(_LISTING_GAP, self._poll / 2))
         self._next = max(self._rested, began + self._poll * jitter)
+
+    async def _apart(self, answer: Awaitable[T]) -> T:
+        """What the engine answers. What nobody thought of in it is no end of the other engines."""
+        try:
+            return await answer
+        except EngineError:
+            raise
+        except Exception as error:
+            if not isinstance(self.last_error, ReplyUnusable):
+                log.exception("an answer of the engine was not foreseen", engine=self.engine.name)
+            raise ReplyUnusable(
+                self.engine.name, f"an answer was not foreseen: {error!r}."
+            ) from error
 
     def _rest_end(self) -> float:
         """When the engine has had its rest from the costly part of the last listing."""
@@ -281,7 +296,7 @@ class Inventory:
         if snapshot is None:
             return
         is_member = instance_id in snapshot.instances or instance_id in snapshot.unreadable
-        member = await self._lister.read(instance_id, is_member=is_member)
+        member = await self._apart(self._lister.read(instance_id, is_member=is_member))
         instance = member if isinstance(member, Instance) else None
         self._waiting.was_read(instance_id, instance, asyncio.get_running_loop().time())
         if instance is None:

@@ -15,6 +15,7 @@ from provider.errors import (
     ListingImplausible,
     LoginRefused,
     PermissionMissing,
+    ReplyUnusable,
     SelectionInvalid,
 )
 from provider.model import InstanceStatus
@@ -331,6 +332,41 @@ async def test_an_engine_that_restarts_is_known_again_within_a_minute_and_logged
         assert run.inventory.age is not None
         assert run.inventory.age < 60
         assert run.lab.logins == 1
+
+
+async def test_an_answer_that_nobody_thought_of_is_one_that_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with inventory(tmp_path, many(3)) as run:
+        known = run.inventory.snapshot
+        monkeypatch.setattr(run.inventory._lister, "_decoder", None)
+        with capture_logs() as logs:
+            await asyncio.sleep(300)
+        assert isinstance(run.inventory.last_error, ReplyUnusable)
+        assert run.inventory.snapshot is known
+        assert [line["log_level"] for line in logs].count("error") == 1
+
+        monkeypatch.undo()
+        await asyncio.sleep(70)
+
+        assert run.inventory.last_error is None
+
+
+async def test_an_engine_that_is_replaced_is_not_read_as_the_one_before(tmp_path: Path) -> None:
+    async with inventory(tmp_path, vm("w1")) as run:
+        known = run.inventory.snapshot
+        run.lab.world.instance_id = uuid_of("another engine")
+        run.lab.simulator.accounts.forget_everybody()
+        run.vm("w1").stop()
+        run.inventory.want([run.vm("w1").id])
+        await asyncio.sleep(20)
+        assert run.inventory.snapshot is known
+
+        await asyncio.sleep(20)
+
+        assert run.inventory.snapshot
+        assert run.inventory.snapshot.engine_id == uuid_of("another engine")
+        assert run.status("w1") is InstanceStatus.DOWN
 
 
 async def test_a_long_outage_costs_few_requests(tmp_path: Path) -> None:
