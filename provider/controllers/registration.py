@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from provider.kube.informer import NodeInformer
     from provider.kube.recorder import EventRecorder
     from provider.metrics import Metrics
-    from provider.model import NewNode
+    from provider.model import NewNode, Node
 
 # A bookmark comes once a minute: whoever heard nothing for twice that does not know which nodes
 # there are, and would register what a kubelet has registered already.
@@ -33,6 +33,9 @@ _NEWS = 120.0
 _REST = 1.0
 
 _log = structlog.get_logger(__name__)
+
+
+_Claim = tuple[str, ...]
 
 
 class RegistrationController:
@@ -54,12 +57,14 @@ class RegistrationController:
         self._recorder = recorder
         self._metrics = metrics
         self._due = asyncio.Event()
+        self._claims: dict[str, _Claim] = {}  # by name, of all Nodes
         self._warned: set[str] = set()  # uids of Nodes that never joined
         self._is_failing = False  # the last pass that had Nodes to register
 
     async def run(self) -> NoReturn:
         """Work until cancelled."""
         await self._informer.wait_synced()
+        self._claims = {name: _claim(node) for name, node in self._informer.nodes.items()}
         self._informer.subscribe(self._node_changed)
         self._fleet.subscribe(self._directory_changed)
         self._due.set()
@@ -71,8 +76,16 @@ class RegistrationController:
             await asyncio.sleep(_REST)
 
     def _node_changed(self, name: str) -> None:
-        """A Node that came may make one of ours spare, and one that went may be missed."""
+        """A Node that came may make one of ours spare, and one that went may be missed.
+
+        Most changes are neither: heartbeats, and while many nodes join what is written to them.
+        """
+        before = self._claims.pop(name, None)
         node = self._informer.nodes.get(name)
+        if node:
+            self._claims[name] = _claim(node)
+        if before == self._claims.get(name):
+            return
         if node is None or node.is_uninitialized or not node.is_ours:
             self._due.set()
 
@@ -157,3 +170,8 @@ class RegistrationController:
             if node.uid not in self._warned and (notice := never_joined(node, now)):
                 self._warned.add(node.uid)
                 self._recorder.record(node, notice)
+
+
+def _claim(node: Node) -> _Claim:
+    """All that a Node says of which instance it is, and whether a kubelet uses it."""
+    return node.uid, node.provider_id, node.system_uuid, node.kubelet_version

@@ -113,6 +113,20 @@ async def test_equal_names_are_refused_and_said_once(tmp_path: Path) -> None:
         assert len(lab.cluster.nodes) == 0
 
 
+async def test_what_a_node_says_of_its_state_brings_no_look(tmp_path: Path) -> None:
+    twins = vm("w"), vm("w", ip="10.0.0.2", cluster="red", host="hv-2")
+    async with working(tmp_path, *twins, registration=CREATE, intervals={"poll": "1h"}) as lab:
+        lab.cluster.nodes.create({"metadata": {"name": "foreign"}})
+        await asyncio.sleep(30)
+        refused = lab.metric("registrations_total", result="refused")
+        for n in range(10):
+            lab.cluster.nodes.patch("foreign", {"metadata": {"labels": {"beat": str(n)}}})
+            await asyncio.sleep(2)
+
+        assert refused > 0
+        assert lab.metric("registrations_total", result="refused") == refused
+
+
 async def test_nothing_is_registered_while_the_api_server_is_silent(tmp_path: Path) -> None:
     async with working(tmp_path, vm("w", tags=()), registration=CREATE) as lab:
         lab.cluster.faults.silence_watches()
