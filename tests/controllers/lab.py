@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ from provider.metrics import Metrics
 from provider.model import TAINT_UNINITIALIZED
 from provider.ovirt.client import EngineClient
 from provider.ovirt.inventory import Inventory
-from provider.simulator.cluster import SimulatedCluster
+from provider.simulator.cluster import SimulatedCluster, StatusError
+from provider.simulator.cluster.patch import merge_patch
+from provider.simulator.cluster.resources import LEASES
 from tests.ovirt.lab import running
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 
+_LEASE = "kube-system", "ovirt-cloud-controller-manager"
+_RECORD = "ccm.ovirt.org/deletions"
 _UP_FOR = 600_000  # ms: long enough to be registered
 
 
@@ -44,30 +49,55 @@ class Lab:
         config: Config,
         api: KubeApi,
         client: EngineClient,
-        recorder: EventRecorder,
+        new_recorder: type[EventRecorder],
         metrics: Metrics,
     ) -> None:
         self.config = config
+        self._api = api
+        self._client = client
+        self._new_recorder = new_recorder
+        self._build(metrics)
+        self.cluster: SimulatedCluster
+        self.engine: SimulatedEngine
+        self.task: asyncio.Task[None]
+
+    def _build(self, metrics: Metrics) -> None:
+        config = self.config
         self.metrics = metrics
-        self.recorder = recorder
+        self.recorder = self._new_recorder(self._api, metrics)
         self.inventory = Inventory(
-            client,
+            self._client,
             config.selection,
             config.intervals,
             metrics,
             lambda instance: zone_of(instance, config),
         )
-        self.informer = NodeInformer(api, metrics)
+        self.informer = NodeInformer(self._api, metrics)
         self.fleet = Fleet(config, [self.inventory])
-        parts = config, api, self.informer, self.fleet, recorder, metrics
+        parts = config, self._api, self.informer, self.fleet, self.recorder, metrics
         self.nodes = NodeController(*parts)
         self.registration = RegistrationController(*parts)
         self.lifecycle = LifecycleController(*parts, [self.inventory])
-        self.cluster: SimulatedCluster
-        self.engine: SimulatedEngine
 
-    async def run(self) -> None:
-        """Work until cancelled."""
+    async def start(self) -> None:
+        """Begin to work; return when cluster and engine have been asked."""
+        self.task = asyncio.create_task(self._run())
+        await until(lambda: self.informer.is_synced and self.inventory.has_answered)
+
+    async def stop(self) -> None:
+        """End working; whatever ended it before is raised."""
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        assert self.task.cancelled()
+
+    async def restart(self) -> None:
+        """Work anew, with nothing remembered; the engine need not answer."""
+        await self.stop()
+        self._build(Metrics())
+        self.task = asyncio.create_task(self._run())
+        await until(lambda: self.informer.is_synced)
+
+    async def _run(self) -> None:
         controllers = self.nodes, self.registration, self.lifecycle
         parts = self.inventory, self.informer, self.recorder, *controllers
         async with asyncio.TaskGroup() as tasks:
@@ -111,6 +141,24 @@ class Lab:
         """The value of this series."""
         return self.metrics.registry.get_sample_value(f"ovirt_ccm_{name}", labels) or 0.0
 
+    def write_record(self, record: Object) -> None:
+        """Make this the record of deletions."""
+        self.write_text(json.dumps(record))
+
+    def write_text(self, text: str) -> None:
+        """Make this the text of the record, whether it is one or not."""
+        namespace, name = _LEASE
+        annotated = {"annotations": {_RECORD: text}}
+        registry = self.cluster.nodes._registry
+        try:
+            registry.patch(
+                LEASES, _LEASE, lambda lease: merge_patch(lease, {"metadata": annotated})
+            )
+        except StatusError:
+            registry.create(
+                LEASES, namespace, {"metadata": {"name": name, **annotated}, "spec": {}}
+            )
+
     def reconciles(self, result: str) -> float:
         """How many looks at nodes had this result."""
         return self.metric("reconciles_total", result=result)
@@ -149,14 +197,11 @@ async def working(
         client = await stack.enter_async_context(
             EngineClient(engine.engine, config.limits, metrics)
         )
-        lab = Lab(config, api, client, recorder(api, metrics), metrics)
+        lab = Lab(config, api, client, recorder, metrics)
         lab.cluster, lab.engine = cluster, engine.simulator
-        task = asyncio.create_task(lab.run())
+        await lab.start()
         try:
-            await until(lambda: lab.informer.is_synced and lab.inventory.has_answered)
             yield lab
         finally:
             cluster.faults.clear()
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        assert task.cancelled()
+            await lab.stop()
