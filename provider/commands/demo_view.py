@@ -61,7 +61,6 @@ class View:
                 self._print_lines()
             watching.cancel()
             await asyncio.wait((watching,))
-            structlog.reset_defaults()
 
     async def _live(self) -> NoReturn:
         with Live(console=self._console, auto_refresh=False, transient=False) as live:
