@@ -26,7 +26,7 @@ __all__ = ["make_lab"]  # a fixture of the commands, used here too
 
 
 def run(*command: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own script
+    return subprocess.run(
         command, input=stdin, capture_output=True, text=True, timeout=60, check=False
     )
 
@@ -124,7 +124,7 @@ async def test_ctrl_c_ends_a_command_quietly_with_130(make_lab: MakeLab) -> None
 
 def test_colours_stay_away_from_a_file() -> None:
     environment = os.environ | {"TERM": "xterm-256color"}
-    end = subprocess.run(  # noqa: S603 - our own script
+    end = subprocess.run(
         [SCRIPT, "config", "schema"], env=environment, capture_output=True, check=True
     )
 
