@@ -14,6 +14,7 @@ from provider.decisions.budget import (
     RecordUnreadable,
     claim,
     format_record,
+    latch,
     lift,
     parse_record,
 )
@@ -63,6 +64,7 @@ class Deleter:
         self._record = Record()
         self._trouble = "the record of deletions was not read yet"
         self._read_at = float("-inf")
+        self._latched_since = float("inf")
         self._rehearsed: set[str] = set()  # uids that a dry run has told
 
     # ---- the record ------------------------------------------------------------------------
@@ -91,6 +93,30 @@ class Deleter:
         except (KubeError, RecordUnreadable) as error:
             self._know_nothing(error)
 
+    @property
+    def latched_since(self) -> float:
+        """Since when, in the loop's time, this process knows of the latch; for ever without."""
+        return self._latched_since
+
+    async def latch(self, engine: str) -> bool:
+        """Whether the latch is in the record now: the engine was restored from a backup."""
+        now = datetime.now(UTC)
+        try:
+            text = await self._ledger.update(
+                lambda text: format_record(latch(parse_record(text), now))
+            )
+        except (KubeError, RecordUnreadable) as error:
+            self._know_nothing(error)
+            return False
+        self._know(parse_record(text))
+        message = (
+            f"engine {engine} was restored from a backup: VMs that were made after it may run and"
+            " be unknown to it; no Node is deleted until all VMs are there again or"
+            " `ovirt-ccm deletions allow` lets them go"
+        )
+        self._recorder.record_cluster(Notice(Level.WARNING, Reason.DELETION_HELD, message))
+        return True
+
     async def lift(self) -> None:
         """The instances have returned: let deletions go on."""
         try:
@@ -104,6 +130,10 @@ class Deleter:
         self._recorder.record_cluster(Notice(Level.NORMAL, Reason.DELETIONS_RESUMED, message))
 
     def _know(self, record: Record) -> None:
+        if record.latched is None:
+            self._latched_since = float("inf")
+        elif not self.is_latched:
+            self._latched_since = asyncio.get_running_loop().time()
         self._record = record
         self._trouble = ""
         self._metrics.deletions_latched.set(self.is_latched)

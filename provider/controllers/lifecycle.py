@@ -130,6 +130,8 @@ class LifecycleController:
             return True
 
     async def _look(self) -> bool:
+        for inventory in self._witness.restored():
+            inventory.was_restored = not await self._deleter.latch(inventory.engine.name)
         judged = await self._judge_all()
         self._count(judged)
         await self._write_marks(judged)
@@ -286,10 +288,10 @@ class LifecycleController:
                 self._recorder.record(one.node, notice)
 
     def _have_returned(self) -> bool:
-        """Whether every node of ours has its instance, as far as all engines have been heard."""
+        """Whether every node of ours has its instance, in listings since nothing is deleted."""
         directory = self._fleet.directory
         ours = (node for node in self._informer.nodes.values() if node.is_ours)
-        return not directory.silent and all(
+        return self._witness.has_listed_since(self._deleter.latched_since) and all(
             isinstance(find_instance(node, directory), Found) for node in ours
         )
 

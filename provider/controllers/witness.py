@@ -42,6 +42,15 @@ class Witness:
                 return inventory
         return None
 
+    def restored(self) -> list[Inventory]:
+        """The inventories whose engine was restored from a backup."""
+        return [inventory for inventory in self._inventories if inventory.was_restored]
+
+    def has_listed_since(self, moment: float) -> bool:
+        """Whether every engine has been listed anew since `moment` of the loop's time."""
+        snapshots = [inventory.snapshot for inventory in self._inventories]
+        return all(snapshot and snapshot.started > moment for snapshot in snapshots)
+
     def evidence(self, node: Node, match: Match, obstacle: str, out_of_service: int) -> Evidence:
         """All that is known about the node beside itself and its match."""
         seen = self.observation(node)

@@ -94,6 +94,11 @@ def claim(
     return replace(record, deletions=(*others, entry)), True
 
 
+def latch(record: Record, now: datetime) -> Record:
+    """The record with the latch; what an operator allowed before is not any more."""
+    return replace(record, latched=record.latched or now, allowed=frozenset())
+
+
 def lift(record: Record, allowed: Iterable[str] = ()) -> Record:
     """The record without latch, in which nodes of these uids may go beside the budget.
 

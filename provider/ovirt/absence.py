@@ -34,8 +34,7 @@ class AbsenceLog:
         """Take in a new complete listing; what was known of another engine is forgotten."""
         if snapshot.engine_id != self._engine_id:
             self._engine_id = snapshot.engine_id
-            self._starts.clear()
-            self._last_seen.clear()
+            self.forget()
         if not self._starts or snapshot.started - self._starts[-1] >= self._spacing:
             self._count += 1
             self._starts.append(snapshot.started)
@@ -44,6 +43,11 @@ class AbsenceLog:
             seen[instance_id] = self._count
         oldest = self._count - len(self._starts)
         self._last_seen = {i: last for i, last in seen.items() if last > oldest}
+
+    def forget(self) -> None:
+        """Begin anew: the engine is no longer what it was."""
+        self._starts.clear()
+        self._last_seen.clear()
 
     def seen(self, instance_id: str) -> None:
         """The engine has said that this VM exists, after the newest listing."""

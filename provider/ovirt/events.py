@@ -154,11 +154,14 @@ class EventFeed:
         if known is None:
             await self._find_place()
             return
-        found = news(await self._since(known), known)
-        if found:
+        page = await self._since(known)
+        if news(page, known):
             await asyncio.sleep(_DEBOUNCE)
-            found = news(await self._since(known), known)
+            page = await self._since(known)
+        found = news(page, known)
         if found is None:
+            if len(page) < _PAGE:
+                self._inventory.distrust()
             await self._find_place()
         elif found:
             self._known = max(found, key=lambda event: event.id)

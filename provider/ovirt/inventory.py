@@ -67,6 +67,7 @@ class Inventory:
         self.snapshot: Snapshot | None = None
         self.last_error: EngineError | None = None
         self.has_answered = False
+        self.was_restored = False
         self._client = client
         self._poll = intervals.poll.total_seconds()
         self.is_leading = True
@@ -139,6 +140,16 @@ class Inventory:
         now = asyncio.get_running_loop().time()
         self._asked = min(self._asked, max(now, self._listed + rest))
         self._news.set()
+
+    def distrust(self) -> None:
+        """The engine has lost a part of its history: it was restored from a backup.
+
+        VMs that were made after the backup run on and are unknown to it. `was_restored` says so
+        until somebody has seen to it, and their absence counts from here.
+        """
+        log.warning("the engine was restored from a backup", engine=self.engine.name)
+        self.was_restored = True
+        self._absences.forget()
 
     def absences(self, instance_id: str, engine_id: str, since: float) -> int:
         """How many complete listings in a row lack this VM of the engine `engine_id`.

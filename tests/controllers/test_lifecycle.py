@@ -287,6 +287,27 @@ async def test_the_latch_is_lifted_when_the_vms_return(tmp_path: Path) -> None:
         assert len(nodes.left) == 9
 
 
+async def test_an_engine_that_was_restored_from_a_backup_costs_no_node(tmp_path: Path) -> None:
+    async with herd(tmp_path) as nodes:
+        nodes.lose("w0")  # it runs on, and the engine does not know it any more
+        nodes.lab.inventory.distrust()
+        await asyncio.sleep(LONG)
+        await nodes.lab.restart()
+        await asyncio.sleep(LONG)
+
+        assert nodes.left == {"w0", "w1"}
+        assert nodes.record["latched"]
+        assert nodes.deletes == 0
+
+
+async def test_a_restored_engine_that_lacks_no_vm_is_trusted_again(tmp_path: Path) -> None:
+    async with herd(tmp_path) as nodes:
+        nodes.lab.inventory.distrust()
+        await until(lambda: nodes.lab.events("DeletionsResumed"))
+
+        assert nodes.record["latched"] is None
+
+
 async def test_an_operator_lets_them_go(tmp_path: Path) -> None:
     async with herd(tmp_path, names=TEN) as nodes:
         nodes.lose(*TEN[:6])

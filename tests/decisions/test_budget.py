@@ -17,6 +17,7 @@ from provider.decisions.budget import (
     budget,
     claim,
     format_record,
+    latch,
     lift,
     parse_record,
 )
@@ -97,6 +98,13 @@ def test_old_deletions_leave_the_record() -> None:
     record, _ = claim(Record(deletions(5, age=WINDOW)), node("a"), 10, TENTH, NOW)
 
     assert [one.node for one in record.deletions] == ["a"]
+
+
+def test_a_latch_ends_what_was_allowed_and_keeps_its_time() -> None:
+    record = latch(Record(deletions(1), allowed=frozenset({"x"})), NOW)
+
+    assert record == Record(deletions(1), latched=NOW)
+    assert latch(record, NOW + WINDOW) == record
 
 
 def test_lifting_ends_what_was_allowed_before() -> None:

@@ -337,6 +337,7 @@ async def test_more_events_than_fit_a_page_have_all_listed(tmp_path: Path) -> No
         await asyncio.sleep(2)
 
         assert run.status("w1") is InstanceStatus.DOWN
+        assert not run.inventory.was_restored
         assert run.lab.counts[LISTS] == 1
         await asyncio.sleep(10)
         assert run.lab.counts[LISTS] == 1
@@ -354,6 +355,7 @@ async def test_a_database_that_was_restored_has_all_listed_and_is_followed_on(
         await asyncio.sleep(2)
         assert run.status("w1") is InstanceStatus.DOWN
         assert run.lab.counts[LISTS] == 1
+        assert run.inventory.was_restored
 
         run.vm("w1").start()
         await asyncio.sleep(2)
