@@ -176,7 +176,8 @@ class Deletion(Section):
     mode: Literal["enforce", "dry-run", "off"] = "enforce"
     """`enforce` deletes, `dry-run` only says what it would delete, `off` deletes no Node."""
     confirmations: int = Field(3, ge=1, le=20)
-    """Complete listings in a row that must lack the VM before the engine is asked for it alone."""
+    """Complete listings in a row, at least half of `intervals.poll` apart, that must lack the VM
+    before the engine is asked for it alone."""
     budget: Percentage = Share(10)
     """Share of the nodes, at least one, that may be deleted within an hour; more latches."""
     untagged: Literal["keep", "delete"] = "keep"
