@@ -45,6 +45,9 @@ COMMANDS = {
     "run": Entry("run", "be the cluster's cloud controller until stopped"),
     "check": Entry("check", "say what is wrong, and which VMs would become which nodes"),
     "explain": Entry("explain", "say what one node is, what would be written to it, and why"),
+    "deletions": Entry(
+        "deletions", "list the nodes that are held whose VM is gone, or let them go"
+    ),
     "instances": Entry("instances", "list the selected VMs of all engines"),
     "tag": Entry("tag", "make VMs Docker hosts: attach the tag, and make it when missing"),
     "untag": Entry("tag", "take the tag from VMs"),

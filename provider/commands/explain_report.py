@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from provider.commands import terminal
+from provider.commands.verdict_report import print_verdict, verdict_as_json, verdict_of
 from provider.decisions.identity import Absent, Ambiguous, Foreign, Found, Unknown
 from provider.decisions.outcomes import strangers
 from provider.decisions.plan import apply
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from provider.config import Config
     from provider.decisions.decision import Decision
     from provider.decisions.identity import Directory, Match
+    from provider.decisions.lifecycle import Verdict
     from provider.model import Instance, Interface, Node, Snapshot
 
 
@@ -56,12 +58,17 @@ class Explanation:
         return match.instance if isinstance(match, Found) else None
 
     @property
+    def verdict(self) -> Verdict:
+        """What would become of the node, as far as one listing tells."""
+        return verdict_of(self.node, self.decision.match, self.config)
+
+    @property
     def snapshot(self) -> Snapshot | None:
         """The listing that the instance is from."""
         return self.directory.snapshots[self.instance.engine] if self.instance else None
 
 
-def _verdict(match: Match) -> str:
+def _is(match: Match) -> str:
     match match:
         case Found(instance=vm, rule=rule):
             return f"VM {vm.name} ({vm.id}) of engine {vm.engine}, by its {rule}"
@@ -254,7 +261,7 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
         "node": explanation.node.name,
         "managed": _attitude(explanation.node),
         "match": type(match).__name__.lower(),
-        "is": _verdict(match),
+        "is": _is(match),
         "rule": match.rule if isinstance(match, Found) else None,
         "instance": {"id": vm.id, "name": vm.name, "engine": vm.engine} if vm else None,
         "node_facts": dict(node_facts(explanation.node)),
@@ -264,6 +271,7 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
             {"sign": line.sign, "text": line.text, "why": line.why} for line in diff(explanation)
         ],
         "notices": [{"level": n.level, "reason": n.reason, "message": n.message} for n in notices],
+        "verdict": verdict_as_json(explanation.verdict),
         "silent_engines": dict(explanation.directory.silent),
     }
 
@@ -283,13 +291,14 @@ def print_explanation(explanation: Explanation) -> None:
     _print_facts(console, f"Node {node.name}", node_facts(node))
     console.print(Text(f"  {_attitude(node)}"))
     console.print(Text("\nWhich VM it is", style="bold"))
-    console.print(Text(f"  {_verdict(explanation.decision.match)}"))
+    console.print(Text(f"  {_is(explanation.decision.match)}"))
     if vm and metadata:
         _print_facts(console, f"\nVM {vm.name}", instance_facts(vm, metadata.freshness))
     if snapshot := explanation.snapshot:
         _print_facts(console, f"\nEngine {snapshot.engine}", snapshot_facts(snapshot))
     _print_diff(console, explanation)
     _print_notices(console, explanation)
+    print_verdict(console, explanation.verdict)
 
 
 def _print_facts(console: Console, title: str, facts: Facts) -> None:
