@@ -48,8 +48,6 @@ if TYPE_CHECKING:
     from provider.model import Node, NodePatch
     from provider.ovirt.inventory import Inventory
 
-# A bookmark comes once a minute: whoever heard nothing for twice that knows no node's state.
-_NEWS = 120.0  # seconds
 # Between two looks at all nodes: a burst of changes is one look.
 _REST = 1.0
 # Until the next look while something is pending.
@@ -105,7 +103,7 @@ class LifecycleController:
         await self._deleter.renew()
         while True:
             self._due.clear()
-            is_pending = self._has_news() and await self._try()
+            is_pending = self._informer.is_current and await self._try()
             await asyncio.sleep(_REST)
             try:
                 async with asyncio.timeout(_PENDING if is_pending else self._resync):
@@ -115,10 +113,6 @@ class LifecycleController:
 
     def _changed(self, _what: object) -> None:
         self._due.set()
-
-    def _has_news(self) -> bool:
-        heard = self._informer.last_contact
-        return heard is not None and asyncio.get_running_loop().time() - heard < _NEWS
 
     async def _try(self) -> bool:
         """Whether something is pending after a look at all nodes."""

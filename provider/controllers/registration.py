@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from provider.metrics import Metrics
     from provider.model import NewNode, Node
 
-# A bookmark comes once a minute: whoever heard nothing for twice that does not know which nodes
-# there are, and would register what a kubelet has registered already.
-_NEWS = 120.0
 # Between two passes: a burst of changes is one pass.
 _REST = 1.0
 
@@ -71,7 +68,7 @@ class RegistrationController:
         while True:
             await self._due.wait()
             self._due.clear()
-            if self._has_news():
+            if self._informer.is_current:  # else a kubelet may have registered it long ago
                 await self._try()
             await asyncio.sleep(_REST)
 
@@ -91,10 +88,6 @@ class RegistrationController:
 
     def _directory_changed(self, _changed: frozenset[str]) -> None:
         self._due.set()
-
-    def _has_news(self) -> bool:
-        heard = self._informer.last_contact
-        return heard is not None and asyncio.get_running_loop().time() - heard < _NEWS
 
     async def _try(self) -> None:
         try:

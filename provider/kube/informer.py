@@ -34,6 +34,9 @@ _LIFETIME = (300.0, 600.0)
 # client-go's reflector: 0.8 s, doubled up to 30 s.
 _FIRST_DELAY = 0.8
 _LAST_DELAY = 30.0
+# A healthy but quiet API server was seen to be silent for 121 s before its first bookmark, and
+# two idle time-outs bring a new listing: whoever heard nothing for twice that is cut off.
+_CURRENT = 300.0
 # Two watches never start within this time: a server may close each at once with status 200.
 _FLOOR = 1.0
 # A watch that lasted this long worked, even when nothing happened: no reason for a long pause.
@@ -67,6 +70,15 @@ class NodeInformer:
     def is_synced(self) -> bool:
         """Whether all Nodes have been listed once."""
         return self._synced.is_set()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the API server was heard in the last five minutes, so that `nodes` can be true.
+
+        Only then may Nodes be made or removed; writes to one Node carry its resourceVersion.
+        """
+        heard = self.last_contact
+        return heard is not None and asyncio.get_running_loop().time() - heard < _CURRENT
 
     async def wait_synced(self) -> None:
         """Return when all Nodes have been listed once."""

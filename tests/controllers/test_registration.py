@@ -130,7 +130,7 @@ async def test_what_a_node_says_of_its_state_brings_no_look(tmp_path: Path) -> N
 async def test_nothing_is_registered_while_the_api_server_is_silent(tmp_path: Path) -> None:
     async with working(tmp_path, vm("w", tags=()), registration=CREATE) as lab:
         lab.cluster.faults.silence_watches()
-        lab.informer.last_contact = asyncio.get_running_loop().time() - 121
+        lab.informer.last_contact = asyncio.get_running_loop().time() - 301
         lab.vm("w").attach("docker-host")
         await asyncio.sleep(35)
 

@@ -106,7 +106,21 @@ async def test_every_node_is_there_once_it_is_synced(
 
         assert sorted(run.informer.nodes) == ["a", "b"]
         assert run.take() == ["a", "b"]
-        assert run.informer.last_contact is not None
+        assert run.informer.is_current
+
+
+async def test_what_it_knows_is_current_for_five_minutes_after_the_last_word(
+    api: KubeApi, metrics: Metrics
+) -> None:
+    informer = NodeInformer(api, metrics)
+    now = asyncio.get_running_loop().time()
+
+    verdicts = [informer.is_current]
+    for silence in (121, 301):  # a healthy server was silent for 121 s
+        informer.last_contact = now - silence
+        verdicts.append(informer.is_current)
+
+    assert verdicts == [False, True, False]
 
 
 async def test_what_comes_changes_and_goes_is_reported_by_name(
