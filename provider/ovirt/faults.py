@@ -32,7 +32,13 @@ _LOCKED_REMEDY = (
     "Unlock or enable the account at the engine (ovirt-aaa-jdbc-tool user unlock <user>),"
     " or wait an hour."
 )
-_MARKUP = re.compile(r"<(?:script|style).*?</(?:script|style)>|<[^>]*>", re.DOTALL)
+_DOWN_REMEDY = (
+    "It is asked again by itself. If that lasts, look at the service ovirt-engine on its machine."
+)
+# The title of a page says no more than its text.
+_MARKUP = re.compile(r"<(script|style|title)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+# What the engine did when it failed, which hides why: its SQL, its servlets and stack.
+_INNARDS = re.compile(r" ?\[select .*?\](?=;)| Context Path:.*", re.DOTALL)
 
 
 class InternalFault(EngineUnavailable):
@@ -85,29 +91,37 @@ def excerpt(body: bytes) -> str:
         text = _MARKUP.sub(" ", body[:20_000].decode("utf-8", errors="replace"))
     else:
         text = fault.detail or (fault.fault.detail if fault.fault else "") or fault.reason
-    return " ".join(text.split())[:EXCERPT]
+    return _INNARDS.sub("", " ".join(text.split()))[:EXCERPT].rstrip(" .")
 
 
 def request_fault(engine: str, reply: Reply, path: str) -> EngineError:
     """What the engine's answer to a read of `path` means."""
     text = excerpt(reply.body)
-    said = f"answers {reply.status} to {path}" + (f": {text}" if text else "")
+    said = f"answers {reply.status} to {path}" + (f": {text}." if text else ".")
     match reply.status:
         case 400 if "insufficient permissions" in text.lower():
             return PermissionMissing(
                 engine, "the account may not see all VMs of the engine.", remedy=ROLE_REMEDY
             )
         case 403:
-            return PermissionMissing(engine, f"{said}.", remedy=ROLE_REMEDY)
+            return PermissionMissing(engine, said, remedy=ROLE_REMEDY)
         case 500:
             return InternalFault(engine, said)
         case 301 | 302 | 303 | 307 | 308:
             return EngineUnavailable(
-                engine, f"{said}, a redirect.", remedy="Is url the address of an oVirt engine?"
+                engine,
+                f"answers {reply.status} to {path}, a redirect.",
+                remedy="Is url the address of an oVirt engine?",
             )
         case 404:
             return EngineUnavailable(
                 engine, said, remedy="The engine is stopping, or url is not that of an engine."
+            )
+        case 502 | 503 | 504:  # the page of a proxy or of an engine without its application
+            return EngineUnavailable(
+                engine,
+                f"answers {reply.status} to {path}: it is down, starting or stopping.",
+                remedy=_DOWN_REMEDY,
             )
         case _:
             return EngineUnavailable(engine, said)
@@ -116,7 +130,7 @@ def request_fault(engine: str, reply: Reply, path: str) -> EngineError:
 def fresh_token_refused(engine: str, reply: Reply) -> EngineError:
     """What a 401 for a token that the engine has just given means: the engine is ill."""
     return EngineUnavailable(
-        engine, f"refuses a token that it has just given: {excerpt(reply.body) or 'no reason'}"
+        engine, f"refuses a token that it has just given: {excerpt(reply.body) or 'no reason'}."
     )
 
 
@@ -134,6 +148,5 @@ def login_fault(engine: str, username: str, reply: Reply) -> EngineError:
             f"refuses the log-in of {username}: {text}.",
             remedy=_LOCKED_REMEDY if is_locked else _LOGIN_REMEDY,
         )
-    return EngineUnavailable(
-        engine, f"cannot log anybody in now: {fault.error_code or reply.status} {text}".rstrip()
-    )
+    why = f"{fault.error_code or reply.status} {text}".rstrip()
+    return EngineUnavailable(engine, f"cannot log anybody in now: {why}.")

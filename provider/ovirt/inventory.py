@@ -244,13 +244,13 @@ class Inventory:
     def _failed(self, error: EngineError) -> None:
         name = self.engine.name
         if type(error) is not type(self.last_error):
+            notes = getattr(error, "__notes__", ())
             log.warning(
                 "what is known of the engine is not renewed",
                 engine=name,
-                error=error.message,
-                remedy=error.remedy,
                 kind=type(error).__name__,
-                notes=getattr(error, "__notes__", []),
+                why=str(error),
+                **({"notes": ", ".join(notes)} if notes else {}),
             )
         if self.last_error is None:
             self._failing_since = asyncio.get_running_loop().time()

@@ -194,11 +194,13 @@ class Session:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
+            # Never the decoder's words: they show bytes of the password.
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise LoginRefused(
                 self._engine.name,
-                f"no log-in is possible: password_file {path} cannot be read: {error}.",
+                f"no log-in is possible: password_file {path} cannot be read: {why}.",
                 remedy="Mount or create the file, readable for this program.",
-            ) from error
+            ) from None
         secret = text.removesuffix("\n").removesuffix("\r")
         if not secret:
             raise LoginRefused(

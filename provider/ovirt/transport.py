@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import zlib
 from typing import TYPE_CHECKING
@@ -284,5 +285,10 @@ def _untrusted(engine: Engine, error: Exception) -> EngineError:
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:
+    """The system's words: asyncio puts the address, which is said already, in their place."""
     inner = error.os_error
+    if isinstance(inner, ssl.SSLError):
+        return (inner.reason or str(inner)).replace("_", " ").lower()
+    if inner.errno and inner.errno > 0:
+        return os.strerror(inner.errno)
     return inner.strerror or str(inner) or type(inner).__name__

@@ -198,7 +198,7 @@ async def test_a_demoted_account_is_told_which_role_it_needs(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("fault", "error", "text"),
     [
-        ({"availability": "down"}, EngineUnavailable, "answers 503"),
+        ({"availability": "down"}, EngineUnavailable, "it is down, starting or stopping"),
         ({"database": "away"}, EngineUnavailable, "answers 400"),
         ({"forbidden": True}, PermissionMissing, "answers 403"),
         ({"drop_connection": True}, EngineUnavailable, "the connection broke"),
@@ -299,12 +299,12 @@ async def test_a_compressed_answer_of_any_size_is_whole(tmp_path: Path, size: in
 
 async def test_of_an_endless_error_page_only_the_beginning_is_read(tmp_path: Path) -> None:
     async def answer(writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 503 Service Unavailable\r\n\r\n<h1>Sorry</h1>")
+        writer.write(b"HTTP/1.1 500 Internal Server Error\r\n\r\n<h1>Sorry</h1>")
         writer.write(b" " * 1_000_000)
         await asyncio.sleep(1)
 
     async with answering(answer) as url, running(tmp_path) as lab, lab.client(url=url) as client:
-        with pytest.raises(EngineUnavailable, match="answers 503 to the log-in: Sorry"):
+        with pytest.raises(EngineUnavailable, match="answers 500 to the log-in: Sorry"):
             await ask(client)
 
 
@@ -312,7 +312,7 @@ async def test_nobody_listening_is_said_with_address_and_port(tmp_path: Path) ->
     async with running(tmp_path) as lab:
         await lab.simulator.stop()
         async with lab.client() as client:
-            with pytest.raises(EngineUnavailable, match=r"cannot connect to 127\.0\.0\.1:\d+"):
+            with pytest.raises(EngineUnavailable, match=r"127\.0\.0\.1:\d+: Connection refused"):
                 await ask(client)
 
 
@@ -403,14 +403,21 @@ async def test_a_locked_account_is_told_how_to_unlock_it(tmp_path: Path) -> None
         assert "unlock" in caught.value.remedy
 
 
-@pytest.mark.parametrize(("content", "text"), [(None, "cannot be read"), ("\n", "is empty")])
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"\n", "is empty"),
+        (b"s\xffcret", "cannot be read: it is not UTF-8 text"),
+    ],
+)
 async def test_without_a_password_nothing_is_asked(
-    tmp_path: Path, content: str | None, text: str
+    tmp_path: Path, content: bytes | None, text: str
 ) -> None:
     async with running(tmp_path) as lab, lab.client() as client:
         lab.password_file.unlink()
         if content is not None:
-            lab.password_file.write_text(content)
+            lab.password_file.write_bytes(content)
 
         with pytest.raises(LoginRefused, match=text):
             await ask(client)
