@@ -192,12 +192,23 @@ def _words(what: str, why: str) -> str:
 def _print_strangers(console: Console, report: Report) -> None:
     console.print()
     console.print(Text("Nodes that nothing is done to", style="bold"))
-    for stranger in report.strangers:
-        _print_stranger(console, stranger, report.hints)
+    for reason, group in groupby(report.strangers, key=lambda one: _shared(one, report.hints)):
+        if reason:  # an engine that is away is one fact, however many nodes wait for it
+            names = terminal.words(stranger.node.name for stranger in group)
+            _print_text(console, 2, f"{names}: {reason}")
+        else:
+            for stranger in group:
+                _print_stranger(console, stranger, report.hints)
     if any(stranger.adoption for stranger in report.strangers):
         _print_text(console, 2, _ADOPTING)
         _print_line(console, 2, _GIVING_UP)
         _print_line(console, 2, _TAINTING)
+
+
+def _shared(stranger: Stranger, hints: Mapping[str, str]) -> str:
+    """The reason when it is all that there is to say of a node; "" when there is more."""
+    is_all = stranger.adoption is None and stranger.node.name not in hints
+    return stranger.reason if is_all else ""
 
 
 def _print_stranger(console: Console, stranger: Stranger, hints: Mapping[str, str]) -> None:

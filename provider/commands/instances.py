@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         terminal.print_json(rows)
     else:
-        _print(rows)
+        _print(rows, is_complete=not listings.errors)
     for error in listings.errors:
         terminal.complain(error)
     return 1 if listings.errors else 0
@@ -89,10 +89,11 @@ def _unreadable(instance: Unreadable, snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _print(rows: list[dict[str, Any]]) -> None:
+def _print(rows: list[dict[str, Any]], *, is_complete: bool) -> None:
     console = terminal.output()
     if not rows:
-        console.print("No VM is selected.")
+        if is_complete:
+            console.print("No VM is selected.")
         return
     columns = tuple(_COLUMNS) if console.width >= _WIDE else _NARROW
     grid = terminal.table(*(_COLUMNS[column] for column in columns))

@@ -247,8 +247,8 @@ def find_instance(node: Node, directory: Directory) -> Match:
 
 
 def _not_answered(directory: Directory) -> str:
-    told = (f"{name} ({why})" if why else name for name, why in directory.silent.items())
-    return f"an engine has not answered yet: {', '.join(told)}"
+    told = (why or f"engine {name} is being asked." for name, why in directory.silent.items())
+    return f"the VMs of an engine are not known yet: {' '.join(told)}"
 
 
 def _fitting(node: Node, claimed: str | None, directory: Directory) -> tuple[Fitting, ...]:

@@ -314,7 +314,19 @@ async def test_nodes_of_an_engine_that_is_away_are_no_problems_of_their_own(
     ended = await check(lab)
 
     assert problem(ended)[0].startswith("engine east: cannot connect")
-    assert "an engine has not answered yet" in str(nodes(ended)["w0"]["reason"])
+    assert "VMs of an engine are not known yet" in str(nodes(ended)["w0"]["reason"])
+
+
+async def test_nodes_that_wait_for_the_same_engine_are_one_line(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(2))
+    for name in ("w0", "w1"):
+        lab.cluster.kubelet(name, system_uuid=lab.id_of(name))
+    await lab.engine.stop()
+
+    ended = await lab.run("check")
+
+    (line,) = [line for line in ended.out.splitlines() if line.startswith("  w0")]
+    assert line.startswith("  w0, w1: the VMs of an engine are not known yet: engine east: cannot")
 
 
 async def test_one_engine_that_is_away_does_not_hide_the_other(make_lab: MakeLab) -> None:

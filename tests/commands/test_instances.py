@@ -68,6 +68,17 @@ async def test_without_any_vm_that_is_said(make_lab: MakeLab) -> None:
     assert (end.status, end.out) == (0, "No VM is selected.\n")
 
 
+async def test_of_an_engine_that_is_away_nothing_is_said_to_be_selected_or_not(
+    make_lab: MakeLab,
+) -> None:
+    lab = await make_lab(many(1))
+    await lab.engine.stop()
+
+    end = await lab.run("instances")
+
+    assert (end.status, end.out) == (1, "")
+
+
 async def test_an_engine_that_is_away_is_an_error_beside_the_others(make_lab: MakeLab) -> None:
     lab = await make_lab(many(1))
     gone = lab.engine_section(name="west", url="http://127.0.0.1:1/ovirt-engine")
