@@ -288,15 +288,14 @@ class Config(BaseSettings):
     limits: Limits = Limits()
     logging: Logging = Logging()
 
-    @model_validator(mode="after")
-    def _engines_differ(self) -> Self:
+    @field_validator("engines")
+    @classmethod
+    def _engines_differ(cls, engines: tuple[Engine, ...]) -> tuple[Engine, ...]:
         for what in ("name", "region", "url"):
-            values = [getattr(engine, what) for engine in self.engines]
+            values = [getattr(engine, what) for engine in engines]
             if twice := {value for value in values if values.count(value) > 1}:
-                raise ValueError(
-                    f"engines: {what} {min(twice)!r} is used twice; give each its own"
-                )
-        return self
+                raise ValueError(f"{what} {min(twice)!r} is used twice; give each its own")
+        return engines
 
     @classmethod
     def settings_customise_sources(

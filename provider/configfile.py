@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -180,10 +181,19 @@ def _scalars(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[tuple[s
             yield (*above, name)
 
 
+# Kubernetes tells each container of every Service of its namespace: one called ovirt-ccm gives
+# OVIRT_CCM_SERVICE_HOST and OVIRT_CCM_PORT_10258_TCP_ADDR.
+_OF_A_SERVICE = re.compile(
+    rf"{ENV_PREFIX}(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
+)
+
+
 def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
     known = scalar_paths()
     for variable in sorted(environment):
-        if variable.startswith(ENV_PREFIX) and variable not in known:
+        if variable in known or _OF_A_SERVICE.fullmatch(variable):
+            continue
+        if variable.startswith(ENV_PREFIX):
             close = difflib.get_close_matches(variable, known, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             yield f"{variable}: this environment variable sets no scalar of the file{hint}"

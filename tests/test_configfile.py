@@ -100,6 +100,33 @@ def test_an_unknown_variable_is_an_error_with_a_suggestion(
     assert problem.endswith("sets no scalar of the file; did you mean OVIRT_CCM_INTERVALS__POLL?")
 
 
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "OVIRT_CCM_SERVICE_HOST",
+        "OVIRT_CCM_SERVICE_PORT_METRICS",
+        "OVIRT_CCM_PORT",
+        "OVIRT_CCM_PORT_10258_TCP_ADDR",
+        "OVIRT_CCM_METRICS_PORT_10258_TCP",
+    ],
+)
+def test_what_kubernetes_tells_of_a_service_is_no_setting(
+    variable: str, config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "tcp://10.96.0.7:10258")
+
+    assert load(config_file, MINIMAL).engines
+
+
+def test_engines_of_one_name_are_reported_beside_other_errors(config_file: Path) -> None:
+    other = MINIMAL.removeprefix("\nengines:\n").replace("engine.example", "other.example")
+
+    found = problems(config_file, MINIMAL + other + "intervals: {poll: 10}\n")
+
+    assert found[0] == "engines: name 'ovirt' is used twice; give each its own"
+    assert found[1].startswith("intervals.poll: ")
+
+
 def test_all_errors_are_reported_at_once_with_their_paths(config_file: Path) -> None:
     found = problems(
         config_file,
