@@ -37,8 +37,10 @@ class Metrics:
             "file",
             "engine",
         )
-        build = self._gauge("build_info", "Always 1; the version as label.", "version", "python")
-        build.labels(version("cloud-provider-ovirt"), platform.python_version()).set(1)
+        self.build_info = self._gauge(
+            "build_info", "Always 1; the versions as labels.", "version", "python"
+        )
+        self.build_info.labels(version("cloud-provider-ovirt"), platform.python_version()).set(1)
 
     def render(self) -> bytes:
         """The exposition text of all series, format 0.0.4."""
