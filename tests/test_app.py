@@ -85,7 +85,8 @@ async def working(
     if task.done():
         task.result()
     one = Running(app, cluster, engine)
-    one.url = f"http://127.0.0.1:{logs[0]['port']}"
+    port = next(log["port"] for log in logs if log["event"] == "started")
+    one.url = f"http://127.0.0.1:{port}"
     try:
         yield one
     finally:

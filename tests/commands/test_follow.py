@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from provider import logs
 from provider.commands import run
 from provider.configfile import ConfigWatch
-from provider.errors import ProviderError
+from provider.errors import LeaseLost, ProviderError
 from provider.kube.access import load_access
 from provider.simulator.cluster import SimulatedCluster
 from tests.controllers.lab import until
@@ -47,6 +47,7 @@ class Lab:
         self.cluster = cluster
         self.said = said
         self.task: asyncio.Task[None]
+        self.may_end = False
 
     def configure(self, **sections: Any) -> None:
         """Write the file."""
@@ -128,7 +129,7 @@ async def working(folder: Path, **sections: Any) -> AsyncIterator[Lab]:
         finally:
             lab.task.cancel()
             await asyncio.gather(lab.task, return_exceptions=True)
-        assert lab.task.cancelled()
+        assert lab.task.cancelled() or lab.may_end
 
 
 async def test_a_changed_file_is_worked_by_without_a_new_process(tmp_path: Path) -> None:
@@ -240,6 +241,18 @@ async def test_what_nothing_worked_before_ends_it(tmp_path: Path) -> None:
         with pytest.raises(ProviderError, match="cannot serve on"):
             async with working(tmp_path, server={"bind": bind}):
                 pass
+
+
+async def test_a_lost_lease_ends_it_whatever_worked_before(tmp_path: Path) -> None:
+    async with working(tmp_path) as lab:
+        lab.configure(rules=RULES)
+        await lab.started(2)
+        await until(lambda: lab.logged("leading") == 2)
+
+        lab.may_end = True
+        lab.cluster.faults.freeze()
+        with pytest.raises(LeaseLost):
+            await lab.task
 
 
 async def test_a_refused_password_is_not_sent_again_for_a_changed_file(tmp_path: Path) -> None:

@@ -63,5 +63,6 @@ def test_every_label_of_every_instance_is_valid_and_a_change_is_said(
     instance: Instance, config: Config
 ) -> None:
     found = describe(instance, snapshot(instance), config)
-    assert all(VALID.fullmatch(value) for value in found.labels.values())
-    assert found.label_notices.keys() <= found.labels.keys()
+    labels = {**found.labels, **found.wanted.labels}
+    assert all(VALID.fullmatch(value) for value in labels.values())
+    assert found.label_notices.keys() <= labels.keys()
