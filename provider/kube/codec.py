@@ -254,7 +254,11 @@ def depends_on_others(patch: NodePatch) -> bool:
 
 
 def encode_new_node(new: NewNode) -> dict[str, Any]:
-    """The Node to create; the API server keeps the addresses of a new Node's status."""
+    """The Node to create; the API server keeps the status of a new Node.
+
+    It is born not ready: of a Node without that condition kube-controller-manager takes the
+    taint not-ready at once (seen on 1.37), and pods would go where no kubelet is.
+    """
     return {
         "apiVersion": "v1",
         "kind": "Node",
@@ -264,8 +268,16 @@ def encode_new_node(new: NewNode) -> dict[str, Any]:
             "annotations": dict(new.annotations),
         },
         "spec": {"providerID": new.provider_id, "taints": [_taint(t) for t in new.taints]},
-        "status": {"addresses": _addresses(new.addresses)},
+        "status": {"addresses": _addresses(new.addresses), "conditions": [_NOT_JOINED]},
     }
+
+
+_NOT_JOINED = {
+    "type": "Ready",
+    "status": "False",
+    "reason": "KubeletNotJoined",
+    "message": "Registered by the oVirt cloud controller; no kubelet has used this Node yet.",
+}
 
 
 def _merge_body(node: Node, patch: NodePatch) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import structlog
 from provider.errors import (
     ApiUnavailable,
     Conflict,
+    Forbidden,
     KubeError,
     NotFound,
     OutcomeUnknown,
@@ -157,12 +158,15 @@ class EventRecorder:
         series.is_queued = False
         series.sent = asyncio.get_running_loop().time()
         delay = _FIRST_DELAY
+        cause = "unavailable"
         for _ in range(_TRIES):
             try:
                 await self._send(series)
             except TooManyRequests as error:
                 await asyncio.sleep(error.retry_after)
-            except (ApiUnavailable, OutcomeUnknown):
+            except (ApiUnavailable, OutcomeUnknown, Forbidden) as error:
+                # An API server that has just started refuses until it has read its roles.
+                cause = "refused" if isinstance(error, Forbidden) else "unavailable"
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, _LAST_DELAY)
             except KubeError as error:
@@ -172,7 +176,9 @@ class EventRecorder:
             else:
                 self._metrics.events.labels(series.notice.level, series.notice.reason).inc()
                 return
-        self._metrics.events_dropped.labels("unavailable").inc()
+        if cause == "refused":
+            _log.warning("Events are refused.", reason=series.notice.reason)
+        self._metrics.events_dropped.labels(cause).inc()
 
     async def _send(self, series: _Series) -> None:
         if series.is_created:

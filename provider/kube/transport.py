@@ -200,11 +200,17 @@ def _reply(request: Request, response: aiohttp.ClientResponse, body: bytes) -> R
     return Reply(str(request), is_write, response.status, response.headers, body)
 
 
+def _words(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error}"
+    return str(error) or "no answer in time"
+
+
 def _unsent_or_lost(request: Request, error: Exception) -> KubeError:
     """What a broken connection means: a write that may have arrived is of unknown outcome."""
     if refused := refusal(error):
         return refused
-    message = f"{request}: {str(error) or 'no answer in time'}"
+    message = f"{request}: {_words(error)}"
     match error:
         case aiohttp.ClientConnectorCertificateError():
             remedy = "Check the CA of the kubeconfig against the API server's certificate."

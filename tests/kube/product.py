@@ -314,9 +314,19 @@ def addresses(node: Object, kind: str = "InternalIP") -> list[str]:
 def is_settled(node: Object) -> bool:
     """Whether kube-controller-manager has done all that it does to a new node of a test.
 
-    A pod network and its time to live for caches; and with no Ready condition, for no kubelet is
-    there to write one, it removes the taint that admission set.
+    A pod network and its time to live for caches. Admission has set a taint: without a Ready
+    condition, for no kubelet is there to write one, it removes that; to one that says not ready
+    it adds a second.
     """
-    has_own_taint = "node.kubernetes.io/not-ready" in taint_keys(node)
+    effects = [
+        taint["effect"]
+        for taint in node["spec"].get("taints", [])
+        if taint["key"] == "node.kubernetes.io/not-ready"
+    ]
     has_ttl = "node.alpha.kubernetes.io/ttl" in node["metadata"].get("annotations", {})
-    return is_initialised(node) and has_ttl and "podCIDR" in node["spec"] and not has_own_taint
+    return (
+        is_initialised(node)
+        and has_ttl
+        and "podCIDR" in node["spec"]
+        and effects != ["NoSchedule"]
+    )

@@ -63,6 +63,8 @@ async def test_a_vm_without_a_node_gets_one(
     assert addresses(node) == ["10.2.1.1", "fd00:21::1"]
     assert addresses(node, "Hostname") == [name]
     assert "dedicated" in taint_keys(node)
+    # Pods stay away although kube-controller-manager has looked at it: no kubelet is there.
+    assert "node.kubernetes.io/not-ready" in taint_keys(later or {})
     assert UNINITIALIZED["key"] not in taint_keys(node)
     assert event["type"] == "Normal"
     assert [write.verb for write in product.writes()] == ["create"]

@@ -257,5 +257,18 @@ def test_a_new_node_is_written_with_everything_at_once() -> None:
             "providerID": "ovirt://1",
             "taints": [{"key": TAINT_UNINITIALIZED, "effect": "NoSchedule", "value": "true"}],
         },
-        "status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]},
+        "status": {
+            "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}],
+            "conditions": [
+                {
+                    "type": "Ready",
+                    "status": "False",
+                    "reason": "KubeletNotJoined",
+                    "message": (
+                        "Registered by the oVirt cloud controller; no kubelet has used this Node"
+                        " yet."
+                    ),
+                }
+            ],
+        },
     }
