@@ -8,7 +8,7 @@ then hourly, a changed one at once, and whatever may have been a refusal is not 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -43,7 +43,7 @@ log = structlog.get_logger()
 class Token:
     """What a log-in gave; `is_proven` once the engine has accepted it."""
 
-    value: str
+    value: str = field(repr=False)
     is_proven: bool = False
 
 
@@ -57,7 +57,7 @@ class _Barrier:
 
     until: float
     error: EngineError
-    secret: str
+    secret: str = field(repr=False)
     times: int
 
 

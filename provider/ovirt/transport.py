@@ -66,7 +66,8 @@ class Trust:
         try:
             return ssl.create_default_context(cafile=path)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            message = f"ca_file {path} cannot be used: {error}."
+            why = _words(error) if isinstance(error, OSError) else str(error)
+            message = f"ca_file {path} cannot be used: {why}."
             remedy = ca_remedy(self._engine)
             raise EngineUntrusted(self._engine.name, message, remedy=remedy) from error
 
@@ -285,10 +286,13 @@ def _untrusted(engine: Engine, error: Exception) -> EngineError:
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:
+    return _words(error.os_error)
+
+
+def _words(error: OSError) -> str:
     """The system's words: asyncio puts the address, which is said already, in their place."""
-    inner = error.os_error
-    if isinstance(inner, ssl.SSLError):
-        return (inner.reason or str(inner)).replace("_", " ").lower()
-    if inner.errno and inner.errno > 0:
-        return os.strerror(inner.errno)
-    return inner.strerror or str(inner) or type(inner).__name__
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or str(error)).replace("_", " ").lower()
+    if error.errno and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error) or type(error).__name__
