@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
@@ -10,15 +11,8 @@ import msgspec
 
 from provider.errors import ApiUnavailable
 
-from .codec import (
-    MERGE_PATCH,
-    NodePage,
-    Undecodable,
-    Write,
-    decode_node,
-    decode_page,
-    encode_new_node,
-)
+from .codec import NodePage, Undecodable, decode_node, decode_page
+from .encode import MERGE_PATCH, Write, encode_new_node
 from .lease_client import NAME as LEASE_NAME
 from .lease_client import NAMESPACE as LEASE_NAMESPACE
 from .lines import split_lines
@@ -109,7 +103,8 @@ class KubeApi:
 
     async def create_node(self, new: NewNode) -> Node:
         """The Node that was created; Conflict when the name is taken."""
-        return await self._node(Request("create", "nodes", _NODES, body=encode_new_node(new)))
+        now = datetime.now(UTC)
+        return await self._node(Request("create", "nodes", _NODES, body=encode_new_node(new, now)))
 
     async def patch_node(self, name: str, write: Write) -> Node:
         """The Node after the write to its main resource; Conflict when it has changed."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from provider.errors import Conflict
 
-from .codec import depends_on_others, main_write, status_write
+from .encode import depends_on_others, main_write, status_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -314,19 +314,10 @@ def addresses(node: Object, kind: str = "InternalIP") -> list[str]:
 def is_settled(node: Object) -> bool:
     """Whether kube-controller-manager has done all that it does to a new node of a test.
 
-    A pod network and its time to live for caches. Admission has set a taint: without a Ready
-    condition, for no kubelet is there to write one, it removes that; to one that says not ready
-    it adds a second.
+    A pod network and its time to live for caches. The taint that admission set it removes from
+    a node without Ready condition, for no kubelet is there to write one.
     """
-    effects = [
-        taint["effect"]
-        for taint in node["spec"].get("taints", [])
-        if taint["key"] == "node.kubernetes.io/not-ready"
-    ]
+    is_unspoken = "Ready" not in {c["type"] for c in node["status"].get("conditions", [])}
+    keeps_taint = is_unspoken and "node.kubernetes.io/not-ready" in taint_keys(node)
     has_ttl = "node.alpha.kubernetes.io/ttl" in node["metadata"].get("annotations", {})
-    return (
-        is_initialised(node)
-        and has_ttl
-        and "podCIDR" in node["spec"]
-        and effects != ["NoSchedule"]
-    )
+    return is_initialised(node) and has_ttl and "podCIDR" in node["spec"] and not keeps_taint

@@ -12,7 +12,7 @@ import pytest
 from provider.errors import Conflict, Forbidden, Invalid, KubeError, NotFound
 from provider.kube.access import load_access
 from provider.kube.api import KubeApi
-from provider.kube.codec import JSON_PATCH, MERGE_PATCH, Write
+from provider.kube.encode import JSON_PATCH, MERGE_PATCH, Write
 from provider.kube.recorder import EventRecorder
 from provider.kube.write import apply_patch
 from provider.metrics import Metrics

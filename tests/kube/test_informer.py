@@ -11,7 +11,8 @@ import pytest
 
 from provider.kube.access import load_access
 from provider.kube.api import KubeApi
-from provider.kube.codec import MERGE_PATCH, Write, decode_event
+from provider.kube.codec import decode_event
+from provider.kube.encode import MERGE_PATCH, Write
 from provider.kube.informer import NodeInformer
 from provider.metrics import Metrics
 from provider.model import NewNode

@@ -19,7 +19,7 @@ from provider.errors import (
     OutcomeUnknown,
     TooManyRequests,
 )
-from provider.kube.codec import MERGE_PATCH, Write
+from provider.kube.encode import MERGE_PATCH, Write
 from provider.model import NewNode, NodeAddress
 from provider.simulator.cluster import GatewayTimeout
 from tests.kube_client import wire

@@ -10,17 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provider.kube.codec import (
-    JSON_PATCH,
-    MERGE_PATCH,
-    Undecodable,
-    decode_event,
-    decode_node,
-    decode_page,
-    encode_new_node,
-    main_write,
-    status_write,
-)
+from provider.kube.codec import Undecodable, decode_event, decode_node, decode_page
+from provider.kube.encode import JSON_PATCH, MERGE_PATCH, encode_new_node, main_write, status_write
 from provider.model import (
     ANNOTATION_APPLIED,
     TAINT_UNINITIALIZED,
@@ -249,7 +240,9 @@ def test_a_new_node_is_written_with_everything_at_once() -> None:
     address = NodeAddress("InternalIP", "10.0.0.1")
     new = NewNode("w", "ovirt://1", {"l": "1"}, {"a": "2"}, (UNINITIALIZED,), (address,))
 
-    assert encode_new_node(new) == {
+    now = datetime(2026, 11, 25, 22, 30, tzinfo=UTC)
+
+    assert encode_new_node(new, now) == {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": "w", "labels": {"l": "1"}, "annotations": {"a": "2"}},
@@ -268,6 +261,8 @@ def test_a_new_node_is_written_with_everything_at_once() -> None:
                         "Registered by the oVirt cloud controller; no kubelet has used this Node"
                         " yet."
                     ),
+                    "lastHeartbeatTime": "2026-11-25T22:30:00Z",
+                    "lastTransitionTime": "2026-11-25T22:30:00Z",
                 }
             ],
         },

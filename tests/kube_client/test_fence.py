@@ -12,7 +12,7 @@ import pytest
 from provider.errors import NotLeading, OutcomeUnknown
 from provider.kube.access import load_access
 from provider.kube.api import KubeApi
-from provider.kube.codec import MERGE_PATCH, Write
+from provider.kube.encode import MERGE_PATCH, Write
 from provider.kube.fence import Fence
 
 if TYPE_CHECKING:

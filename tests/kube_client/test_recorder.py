@@ -238,4 +238,4 @@ async def test_an_event_that_stays_refused_is_dropped_and_the_next_is_sent(
 
     assert dropped(metrics, "refused") == 1
     assert sent(metrics, "Warning", "NodeAddressMismatch") == 1
-    assert len(server.requests) == 2
+    assert len(server.requests) == 7
