@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 _FRAME = 0.25  # seconds
 _LINES = 10
+# Below this width all columns do not fit a line, and 12 nodes of several lines no screen.
+_WIDE = 130
+_COLUMNS = ("VM", "STATUS", "HOST", "NODE", "STATE", "READY", "ZONE", "TYPE", "ADDRESSES")
+_NARROW = ("VM", "STATUS", "HOST", "STATE", "READY", "ZONE", "ADDRESS")
 
 _VM_COLOURS = {"up": "green", "down": "dim", "migrating": "magenta", "unknown": "red"}
 
@@ -117,15 +121,18 @@ class View:
     # ---- the picture -----------------------------------------------------------------------
 
     def _picture(self) -> Group:
+        grid = self._table()
+        # Header, head of the table, blank line, borders, footer, and the line of the cursor.
+        lines = min(_LINES, max(1, self._console.height - grid.row_count - 7))
         return Group(
             self._header(),
-            self._table(),
+            grid,
             Text(),
             Panel(
-                Group(*self._happened),
+                Group(*list(self._happened)[-lines:]),
                 title="what happens",
                 title_align="left",
-                height=_LINES + 2,
+                height=lines + 2,
                 border_style="dim",
             ),
             Text(
@@ -146,16 +153,14 @@ class View:
         return line
 
     def _table(self) -> Table:
-        grid = table("VM", "STATUS", "HOST", "NODE", "STATE", "READY", "ZONE", "TYPE", "ADDRESSES")
+        columns = _COLUMNS if self._console.width >= _WIDE else _NARROW
+        grid = table(*columns)
+        for column in grid.columns:
+            column.no_wrap, column.overflow = True, "ellipsis"
         for vm in self._docker_hosts():
             node = self._informer.nodes.get(vm.name)
-            status = str(vm.status)
-            grid.add_row(
-                vm.name,
-                Text(status, style=_VM_COLOURS.get(status, "yellow")),
-                vm.host.name if vm.host else "",
-                *(_cells(node) if node else ("", "", "", "", "", "")),
-            )
+            cells = _vm_cells(vm) | (_node_cells(node) if node else {})
+            grid.add_row(*(cells.get(column, "") for column in columns))
         return grid
 
     def _docker_hosts(self) -> Iterator[Vm]:
@@ -164,18 +169,28 @@ class View:
                 yield vm
 
 
-def _cells(node: Node) -> tuple[str | Text, ...]:
+def _vm_cells(vm: Vm) -> dict[str, str | Text]:
+    status = str(vm.status)
+    return {
+        "VM": vm.name,
+        "STATUS": Text(status, style=_VM_COLOURS.get(status, "yellow")),
+        "HOST": vm.host.name if vm.host else "",
+    }
+
+
+def _node_cells(node: Node) -> dict[str, str | Text]:
     addresses = [a.address for a in node.addresses if a.type == AddressType.INTERNAL_IP]
-    return (
-        node.name,
-        Text("uninitialised", style="yellow")
+    return {
+        "NODE": node.name,
+        "STATE": Text("uninitialised", style="yellow")
         if node.is_uninitialized
         else Text("initialised", style="green"),
-        _readiness(node),
-        node.labels.get(LABEL_ZONE, ""),
-        node.labels.get(LABEL_INSTANCE_TYPE, ""),
-        " ".join(addresses),
-    )
+        "READY": _readiness(node),
+        "ZONE": node.labels.get(LABEL_ZONE, ""),
+        "TYPE": node.labels.get(LABEL_INSTANCE_TYPE, ""),
+        "ADDRESS": next(iter(addresses), ""),
+        "ADDRESSES": " ".join(addresses),
+    }
 
 
 def _readiness(node: Node) -> Text:

@@ -52,6 +52,27 @@ def test_the_demo_shows_a_table_on_a_terminal_and_ends_with_ctrl_c() -> None:
         os.close(ours)
 
 
+def test_on_a_small_terminal_all_hosts_and_what_happens_fit() -> None:
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+    demo = subprocess.Popen(
+        [SCRIPT, "demo"], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    try:
+        picture = read_until(ours, b"VM worker-1 started").decode()
+        last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", picture).rpartition("oVirt engine")[2]
+
+        assert all(f"worker-{n} " in last for n in range(6))
+        assert re.search(r"gpu-1 +up +hv-gpu +initialised +\w+ +gpu +10\.8\.0\.41", last)
+        assert len(last.splitlines()) < 24
+    finally:
+        demo.send_signal(signal.SIGINT)
+        read_until(ours, b"nothing of it is left")
+        demo.wait(20)
+        os.close(ours)
+
+
 def read_until(descriptor: int, text: bytes) -> bytes:
     seen = b""
     end = time.monotonic() + 40
