@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
@@ -35,24 +34,19 @@ class Fence:
     def __init__(self, time_left: Callable[[], float]) -> None:
         self._time_left = time_left
 
-    def limit(self, what: str, limits: aiohttp.ClientTimeout) -> aiohttp.ClientTimeout:
-        """`limits` shortened so that the request ends before the lease; NotLeading when too much.
-
-        The request ends by it wherever it hangs then: waiting for a connection too.
-        """
-        left = self._require(what)
-        return aiohttp.ClientTimeout(
-            total=min(limits.total or left, left),
-            sock_connect=min(limits.sock_connect or left, left),
-            ceil_threshold=math.inf,  # else aiohttp rounds up to whole seconds
-        )
+    def allowance(self, what: str) -> float:
+        """Seconds after which a request must have ended, wherever it hangs; NotLeading if none."""
+        left = self._time_left() - _MARGIN
+        if left < _LEAST:
+            raise NotLeading(f"{what}: not sent: the lease is not held, or ends too soon.")
+        return left
 
     def body(self, what: str, raw: bytes, content_type: str) -> aiohttp.BytesPayload:
         """`raw` as a body that looks at the lease once more when its bytes are about to go.
 
         A process that was stopped while it waited for a connection wakes up at this point.
         """
-        return _FencedBody(raw, content_type, lambda: self._require(what))
+        return _FencedBody(raw, content_type, lambda: self.allowance(what))
 
     async def finish(self, exchange: Coroutine[Any, Any, _Answer]) -> _Answer:
         """The answer; a cancellation waits a little until it is there.
@@ -70,13 +64,6 @@ class Fence:
             if not task.cancelled():
                 task.exception()
             raise
-
-    def _require(self, what: str) -> float:
-        """Seconds that a request may take."""
-        left = self._time_left() - _MARGIN
-        if left < _LEAST:
-            raise NotLeading(f"{what}: not sent: the lease is not held, or ends too soon.")
-        return left
 
 
 def refusal(error: BaseException) -> NotLeading | None:

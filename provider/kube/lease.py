@@ -210,17 +210,14 @@ class LeaderElector:
         """Renew until cancelled; LeaseLost when that was impossible for 10 s."""
         await self._say("became leader")
         due = _now() + _jittered(_RETRY)
-        while True:
-            renewed = self._renewed or 0.0
-            try:
-                async with asyncio.timeout_at(renewed + _DEADLINE):
-                    while self._renewed == renewed:
-                        await asyncio.sleep(due - _now())
-                        due = _now() + _jittered(_RETRY)
-                        await self._renew()
-            except TimeoutError:
-                why = self._trouble or "no answer"
-                raise self._lost(f"not renewed for {_DEADLINE:.0f} s: {why}") from None
+        while self._renewed is not None and _now() < self._renewed + _DEADLINE - _TICK:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._renewed + _DEADLINE):
+                    await asyncio.sleep(due - _now())
+                    due = _now() + _jittered(_RETRY)
+                    await self._renew()
+        why = self._trouble or "no answer"
+        raise self._lost(f"not renewed for {_DEADLINE:.0f} s: {why}")
 
     async def _renew(self) -> None:
         """Try to renew; what stands in the way now is logged, and tried again."""

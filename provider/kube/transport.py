@@ -128,12 +128,22 @@ class Transport:
         return await self._exchange(request)
 
     async def _exchange(self, request: Request) -> Reply:
-        timeout = aiohttp.ClientTimeout(total=self._seconds, sock_connect=self._seconds / 2)
+        limits = aiohttp.ClientTimeout(sock_connect=self._seconds / 2)
         try:
-            async with await self._open(request, timeout) as response:
+            # aiohttp's own time-out (`total`) swallows a cancellation that comes with it.
+            async with (
+                asyncio.timeout(self._allowance(request)),
+                await self._open(request, limits) as response,
+            ):
                 return _reply(request, response, await response.read())
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _unsent_or_lost(request, error) from error
+
+    def _allowance(self, request: Request) -> float:
+        """Seconds that it may take."""
+        if self._fence and request.verb in _WRITES:
+            return min(self._seconds, self._fence.allowance(str(request)))
+        return self._seconds
 
     async def _open(
         self, request: Request, limits: aiohttp.ClientTimeout
@@ -155,7 +165,6 @@ class Transport:
             data = raw = msgspec.json.encode(request.body)
             headers = headers | {"Content-Type": request.content_type}
             if self._fence and request.verb in _WRITES:
-                limits = self._fence.limit(str(request), limits)
                 data = self._fence.body(str(request), raw, request.content_type)
         return await self._session.request(
             _METHODS[request.verb],

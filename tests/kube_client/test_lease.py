@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from provider.kube.api import KubeApi
+
 pytestmark = pytest.mark.looptime
 
 DURATION = 15.0
@@ -436,6 +438,17 @@ def _leases() -> Any:
     from provider.simulator.cluster.resources import LEASES
 
     return LEASES
+
+
+async def test_a_deadline_counts_that_falls_on_the_end_of_a_request(
+    cluster: SimulatedCluster, api: KubeApi
+) -> None:
+    """As after SIGSTOP, when both times are over: aiohttp would swallow one of the two."""
+    cluster.faults.freeze()
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(3):
+            await api.get_node("n1")
 
 
 # ---- giving up and taking over -----------------------------------------------------------------
