@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
@@ -55,8 +56,9 @@ class WebServer:
             await web.TCPSite(self._runner, host, port).start()
         except OSError as error:
             await self._runner.cleanup()
+            why = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
             raise ProviderError(
-                f"cannot serve on {self._settings.bind}: {error.strerror}.",
+                f"cannot serve on {self._settings.bind}: {why}.",
                 remedy="Set server.bind to an address of this machine and a free port.",
             ) from None
         return self
