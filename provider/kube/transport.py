@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -211,7 +212,11 @@ def _reply(request: Request, response: aiohttp.ClientResponse, body: bytes) -> R
 
 def _words(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error}"
+        code = (
+            error.os_error.errno or 0
+        )  # its text repeats the address; below 0 it is a resolver's
+        why = os.strerror(code) if code > 0 else error.os_error.strerror or str(error.os_error)
+        return f"cannot connect to {error.host}:{error.port}: {why}"
     return str(error) or "no answer in time"
 
 

@@ -56,7 +56,9 @@ class WebServer:
             await web.TCPSite(self._runner, host, port).start()
         except OSError as error:
             await self._runner.cleanup()
-            why = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
+            # asyncio's own text repeats the address; a name that does not resolve has errno < 0.
+            code = error.errno or 0
+            why = os.strerror(code) if code > 0 else error.strerror
             raise ProviderError(
                 f"cannot serve on {self._settings.bind}: {why}.",
                 remedy="Set server.bind to an address of this machine and a free port.",

@@ -257,7 +257,7 @@ async def test_a_refused_connection_means_that_nothing_was_sent(
 ) -> None:
     await cluster.stop()
 
-    with pytest.raises(ApiUnavailable):
+    with pytest.raises(ApiUnavailable, match=r":\d+: Connection refused"):
         await api.patch_node("a", LABEL)
 
 
