@@ -131,6 +131,9 @@ class NodeController:
             took = asyncio.get_running_loop().time() - started
             self._metrics.reconciles.labels(result).inc()
             self._metrics.reconcile_duration.observe(took)
+            # A look that writes nothing waits for nothing: thousands of them would keep the loop
+            # from all else, the renewal of the lease too.
+            await asyncio.sleep(0)
 
     # ---- one look at one node ----------------------------------------------------------------
 

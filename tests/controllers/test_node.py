@@ -231,3 +231,22 @@ async def test_many_nodes_are_written_at_the_same_time(tmp_path: Path) -> None:
 
         # Two rounds of twenty nodes, two writes of a second each.
         assert asyncio.get_running_loop().time() - began < 10
+
+
+async def test_many_looks_leave_the_loop_to_others_in_between(tmp_path: Path) -> None:
+    count, workers = 60, 2
+    async with working(tmp_path, many(count), limits={"workers": workers}) as lab:
+        for n in range(count):
+            lab.kubelet(f"w{n}")
+        await until(lambda: lab.reconciles("written") == count)
+        await until(lambda: len(lab.events("Synced")) == count)
+        looks = lab.reconciles("unchanged")
+
+        for name in lab.informer.nodes:
+            lab.nodes._queue.add(name)
+        turns = 0
+        while lab.reconciles("unchanged") < looks + count:
+            turns += 1
+            await asyncio.sleep(0)
+
+        assert turns >= count / workers
