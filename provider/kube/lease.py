@@ -26,7 +26,7 @@ import structlog
 
 from provider.errors import Conflict, Gone, KubeError, LeaseLost, NotFound
 
-from .lease_client import NAME, Lease, LeaseClient, stamp
+from .lease_client import NAME, RELEASED, Lease, LeaseClient, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -125,7 +125,7 @@ class LeaderElector:
         """Whether the Lease is ours now; not so when it is another's, or could not be asked."""
         try:
             await self._read()
-            if not self._is_free():
+            if self._is_held():
                 return False
             await self._write()
         except Conflict:
@@ -136,15 +136,15 @@ class LeaderElector:
         self._status.set(1)
         return True
 
-    def _is_free(self) -> bool:
-        """Whether nobody holds it for all that we have seen.
+    def _is_held(self) -> bool:
+        """Whether another holds it for all that we have seen.
 
-        A Lease that was deleted counts until its record expires: whoever held it goes on.
+        Whoever held a Lease that was deleted or wiped goes on: it counts until it expires.
         """
         record = self._record
         if record is None or record.lease.holder in ("", self.identity):
-            return True
-        return _now() >= record.end
+            return False
+        return _now() < record.end
 
     async def _stand_by(self) -> None:
         """Return when the Lease may be free, or should be read again.
@@ -152,7 +152,7 @@ class LeaderElector:
         A watch that cannot be had is tried less and less often; meanwhile the Lease is read every
         two seconds.
         """
-        if self._lease and not self._is_free() and _now() >= self._watch_from:
+        if self._lease and self._is_held() and _now() >= self._watch_from:
             try:
                 await self._watch(self._lease)
             except TimeoutError:
@@ -161,7 +161,7 @@ class LeaderElector:
                 pass  # reading it anew is all it takes
             except KubeError as error:
                 self._put_off_watch(error)
-            if self._is_free():
+            if not self._is_held():
                 return
         await asyncio.sleep(_jittered(_RETRY))
 
@@ -174,7 +174,7 @@ class LeaderElector:
             async for change in changes:
                 self._watch_failures = 0
                 self._observe(change)
-                if self._is_free():
+                if not self._is_held():
                     return
                 end.reschedule(self._next_look())
 
@@ -252,10 +252,10 @@ class LeaderElector:
             _log.info("stopped leading", lease=NAME, identity=self.identity)
 
     async def _release(self) -> None:
-        """Empty the Lease as client-go does; the API server takes no duration below 1 s."""
+        """Empty the Lease."""
         for _ in range(5):  # others may change it in between
             if self._lease and self._lease.holder == self.identity:
-                spec = {"holderIdentity": "", "leaseDurationSeconds": 1}
+                spec = dict(RELEASED)
                 spec |= dict.fromkeys(("renewTime", "acquireTime"), stamp(datetime.now(UTC)))
                 with suppress(Conflict, NotFound):
                     await self._client.replace(self._lease, spec)
@@ -310,7 +310,8 @@ class LeaderElector:
     def _observe(self, lease: Lease) -> None:
         """Take in the Lease as it is now."""
         before = self._record.lease if self._record else None
-        if before is None or before.spec != lease.spec:
+        is_wiped = not lease.holder and not lease.is_released
+        if (before is None or before.spec != lease.spec) and not (is_wiped and self._is_held()):
             self._record = _Record(lease, _now())
         self._lease = lease
         self._recovered()

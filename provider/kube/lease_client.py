@@ -19,7 +19,7 @@ from .lines import split_lines
 from .transport import Request, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
     from types import TracebackType
 
     from provider.metrics import Metrics
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 NAMESPACE = "kube-system"
 """Where the Lease is whatever the namespace of the pods: two installations share it."""
+RELEASED: Mapping[str, Any] = {"holderIdentity": "", "leaseDurationSeconds": 1}
+"""What a holder leaves behind, as client-go does; the API server takes no shorter duration."""
 NAME = "ovirt-cloud-controller-manager"
 """What the Lease is called, and the source of the Events on it."""
 
@@ -61,6 +63,11 @@ class Lease:
     def holder(self) -> str:
         """The identity of whoever holds it; "" when nobody does."""
         return self.spec.get("holderIdentity") or ""
+
+    @property
+    def is_released(self) -> bool:
+        """Whether its holder has given it up."""
+        return RELEASED.items() <= self.spec.items()
 
 
 class LeaseClient:

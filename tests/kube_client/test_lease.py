@@ -415,14 +415,37 @@ async def test_who_finds_another_in_the_lease_stops_at_once(race: Race) -> None:
 async def test_a_lease_that_is_deleted_stays_the_leaders(race: Race) -> None:
     leader = await race.leader()
     standby = await race.standby()
-    race.cluster._registry.delete(  # no client of ours deletes one
-        _leases(), (NAMESPACE, NAME)
-    )
+    race.cluster._registry.delete(_leases(), (NAMESPACE, NAME))
     await asyncio.sleep(60)
 
     assert leader.is_working
     assert race.spec["holderIdentity"] == leader.elector.identity
     assert standby.started is None
+
+
+async def test_a_lease_that_is_deleted_and_made_anew_stays_the_leaders(race: Race) -> None:
+    leader = await race.leader()
+    standby = await race.standby()
+    race.cluster._registry.delete(_leases(), (NAMESPACE, NAME))
+    await (await race.client()).create({})
+    await asyncio.sleep(60)
+
+    assert leader.is_working
+    assert race.spec["holderIdentity"] == leader.elector.identity
+    assert standby.started is None
+
+
+async def test_a_lease_whose_holder_is_wiped_out_is_not_taken_before_its_time(race: Race) -> None:
+    client = await race.client()
+    lease = await client.create(held_by_another())
+    standby = await race.standby()
+    await asyncio.sleep(5)
+    await client.replace(lease, {"holderIdentity": ""})
+    began = now()
+
+    taken = await until(lambda: standby.is_working)
+
+    assert DURATION - 5 - ANSWER <= taken - began <= DURATION - 5 + ANSWER
 
 
 async def test_liveness_fails_only_when_its_own_end_has_failed(race: Race) -> None:
