@@ -14,7 +14,7 @@ import msgspec
 
 from provider.errors import AccessInvalid, ApiUnavailable, KubeError, OutcomeUnknown
 
-from .fence import refusal
+from .fence import open_socket, refusal
 from .replies import Reply, error_of
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class Transport:
         self._session = aiohttp.ClientSession(
             headers={"User-Agent": _USER_AGENT, "Accept": "application/json"},
             cookie_jar=aiohttp.DummyCookieJar(),
+            connector=aiohttp.TCPConnector(socket_factory=open_socket if self._fence else None),
         )
         return self
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from provider.errors import NotLeading, OutcomeUnknown
 from provider.kube.access import load_access
 from provider.kube.api import KubeApi
 from provider.kube.encode import MERGE_PATCH, Write
-from provider.kube.fence import Fence
+from provider.kube.fence import Fence, open_socket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -162,3 +164,13 @@ async def test_a_write_that_hangs_is_given_up_after_a_second(
     cluster.faults.thaw()
     await asyncio.sleep(1)
     assert "a" not in cluster.nodes.get("n1")["metadata"]["labels"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels have no such option")
+async def test_the_kernel_drops_a_write_that_does_not_get_through_before_the_lease_ends() -> None:
+    address = socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 0)
+    with open_socket(address) as opened:
+        milliseconds = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+
+    # No write is sent with less time left than this.
+    assert milliseconds == 2000
