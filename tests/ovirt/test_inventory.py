@@ -129,6 +129,30 @@ async def test_it_lists_at_the_interval(tmp_path: Path) -> None:
         assert 27 <= run.lab.counts["GET /vms"] <= 33
 
 
+async def test_a_replica_that_stands_by_lists_a_third_as_often(tmp_path: Path) -> None:
+    async with inventory(tmp_path, many(3)) as run:
+        run.inventory.stand_by()
+        await asyncio.sleep(910)
+        assert 9 <= run.lab.counts["GET /vms"] <= 11
+
+        run.lab.forget_requests()
+        run.inventory.lead()
+        await asyncio.sleep(910)
+        assert 28 <= run.lab.counts["GET /vms"] <= 32
+
+
+async def test_a_replica_that_comes_to_lead_does_not_wait_as_a_standby(tmp_path: Path) -> None:
+    async with inventory(tmp_path, many(3)) as run:
+        run.inventory.stand_by()
+        await asyncio.sleep(60)
+        run.lab.forget_requests()
+
+        run.inventory.lead()
+        await asyncio.sleep(1)
+
+        assert run.lab.counts["GET /vms"] == 1
+
+
 async def test_an_engine_is_busy_for_at_most_a_tenth_of_the_time(tmp_path: Path) -> None:
     async with inventory(tmp_path, many(3)) as run:
         run.lab.faults.list_seconds = 12
