@@ -1,5 +1,5 @@
 # Every target installs what it needs; `make` alone lists them.
-#   ARGS="..."  goes to pytest (test, check), ovirt-ccm (demo) or the benchmarks (bench)
+#   ARGS="..."  goes to pytest (test, check), ovirt-ccm (demo), the benchmarks (bench) or the soak
 #   KUBE=off    leaves out the tests against a real Kubernetes API server
 #   PYTHON=...  another interpreter than python3 for .venv
 
@@ -16,7 +16,7 @@ ASSETS := $(if $(filter off,$(KUBE)),,kube-assets)
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header
 
-.PHONY: help install demo test check kube-assets bench lock clean
+.PHONY: help install demo test check kube-assets bench soak lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ kube-assets: install ## build etcd, the Kubernetes control plane and kubectl, on
 
 bench: install kube-assets ## run the benchmarks
 	@for file in benchmarks/[a-z]*.py; do $(BIN)/python "$$file" $(ARGS) || exit; done
+
+soak: install kube-assets ## half an hour of random faults (ARGS="--minutes 5 --seed 2")
+	@$(BIN)/python -m tests.scenarios.soak $(ARGS)
 
 lock: install ## lock the requirements again; UPGRADE=--upgrade takes newer versions
 	$(LOCK) $(UPGRADE) --output-file requirements.lock pyproject.toml
