@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Action = Callable[["Site"], object]
 
-_RESTART = 8.0  # seconds that a restart of an engine takes: it ends when it ends
+_RESTART = 18.0  # seconds that a restart of an engine takes: it ends when it ends
 
 
 @dataclass(frozen=True)

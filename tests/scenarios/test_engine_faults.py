@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SHUTDOWN = {"key": "node.cloudprovider.kubernetes.io/shutdown", "effect": "NoSchedule"}
-LASTS = 6.0  # seconds of a fault: a dozen polls, or as many as the back-off leaves
+LASTS = 16.0  # seconds of a fault: a controller that took an absence for proven would have deleted
 # After a log-in without an answer none is sent for half a minute, and after a fresh token that
 # was refused for a minute; then a listing may be in its back-off.
 RECOVERS = 100.0
