@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 DEFAULT_TIMEOUT = 1800.0  # seconds; a real server takes 1800 to 3600 at random
+_EARLY = 0.001  # seconds that a timer may be early; a virtual clock would stand still there
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ class WatchStream:
                 if self._options.has_bookmarks:
                     await self._send_bookmark(self._store.revision, {})
                 bookmark_at += self._bookmark_period
-                if loop.time() >= end:
+                if loop.time() >= end - _EARLY:
                     return
                 continue
             if change is None:
