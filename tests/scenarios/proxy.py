@@ -36,12 +36,8 @@ class Proxy:
 
     def heal(self) -> None:
         """All switches back; what is open stays open."""
-        self.delay = 0.0
-        self.rate = 0
-        self.limit = 0
-        self.swallows = False
-        self.resets = False
-        self.refuses_tls = False
+        self.delay, self.rate, self.limit = 0.0, 0, 0
+        self.swallows = self.resets = self.refuses_tls = False
 
     def cut(self) -> None:
         """RST for everything that is open."""
