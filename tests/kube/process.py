@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # It waits for the end of its standard input, which comes when the test process dies of anything,
-# SIGKILL included.
+# SIGKILL included. A single kill of the group was seen to leave members alive on a busy machine.
 _GUARD = """
 cat >/dev/null
-kill -KILL -- "-$1"
-sleep 0.5
+tries=0
+while [ "$tries" -lt 20 ] || { kill -0 -- "-$1" && [ "$tries" -lt 100 ]; }; do
+    kill -KILL -- "-$1"
+    tries=$((tries + 1))
+    sleep 0.1
+done
 rm -rf "$2"
 """
 
