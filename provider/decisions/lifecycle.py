@@ -47,9 +47,6 @@ SETTLED = 60.0  # seconds
 _STOPPED = frozenset({InstanceStatus.DOWN, InstanceStatus.SUSPENDED, InstanceStatus.IMAGE_LOCKED})
 
 
-# ---- what is asked with ----------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The parts of the configuration that decide."""
@@ -326,9 +323,6 @@ def _why(evidence: Evidence, instance_id: str) -> str:
             f"its VM {instance_id} is no longer selected: {listings} (deletion.untagged: delete)"
         )
     return f"its VM {instance_id} does not exist any more: the engine says so, and {listings}"
-
-
-# ---- what a verdict writes -------------------------------------------------------------------
 
 
 def patch_of(node: Node, verdict: Mark | Unmark, moment: str) -> NodePatch:
