@@ -38,8 +38,10 @@ NAMES = ("w0", "w1", "w2")
 SHUTDOWN = "node.cloudprovider.kubernetes.io/shutdown"
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 _READING = 10.0  # seconds that a reading of the engine may be old when it is acted on
-STATUSES = ("up", "down", "suspended", "unknown", "not_responding", "paused", "migrating", None)
+STATUSES = ("down", "down", "down", "suspended", "unknown", "not_responding", "paused", "up", None)
 ILLS: tuple[dict[str, Any], ...] = (
+    {},
+    {},
     {"refuse_tokens": True},
     {"forbidden": True},
     {"database": "away"},
@@ -104,10 +106,33 @@ class Lives(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
+            if self.kubelets:
+                self.after_a_quiet_while_the_marks_are_true()
             self.do(self.stack.aclose())
         finally:
             self.loop.close()
             structlog.reset_defaults()
+
+    @rule(names=st.sets(st.sampled_from(NAMES), min_size=1))
+    def machines_vanish(self, names: set[str]) -> None:
+        for name in names - self.removed:
+            self.removed.add(name)
+            self.lab.engine.world.forget(self.machines[name])
+            self.a_kubelet_speaks(name, is_ready=False)
+        self.do(self._watched(120.0))
+
+    @rule(name=st.sampled_from(NAMES), status=st.sampled_from(STATUSES))
+    def a_machine_stops(self, name: str, status: str | None) -> None:
+        self.a_vm_changes(name, status)
+        self.a_kubelet_speaks(name, is_ready=False)
+        self.do(self._watched(60.0))
+
+    @rule()
+    def all_machines_start(self) -> None:
+        for name in NAMES:
+            self.a_vm_changes(name, "up")
+            self.a_kubelet_speaks(name, is_ready=True)
+        self.do(self._watched(20.0))
 
     @rule(name=st.sampled_from(NAMES), status=st.sampled_from(STATUSES))
     def a_vm_changes(self, name: str, status: str | None) -> None:
@@ -116,38 +141,25 @@ class Lives(RuleBasedStateMachine):
                 self.left_down[name] = self.loop.time()
             self.machines[name].set_status(status)
 
-    @rule(name=st.sampled_from(NAMES))
-    def a_vm_is_removed(self, name: str) -> None:
-        if name not in self.removed:
-            self.removed.add(name)
-            self.lab.engine.world.forget(self.machines[name])
+    @rule(name=st.sampled_from(NAMES), is_ready=st.booleans())
+    def a_kubelet_speaks(self, name: str, *, is_ready: bool) -> None:
+        if is_ready:
+            self.kubelets[name].ready()
+            self.ready.add(name)
+        else:
+            self.kubelets[name].stop()
+            self.ready.discard(name)
 
-    @rule(name=st.sampled_from(NAMES))
-    def a_vm_loses_its_tag(self, name: str) -> None:
-        self.machines[name].detach("docker-host")
-
-    @rule(name=st.sampled_from(NAMES))
-    def a_vm_gets_its_tag(self, name: str) -> None:
-        self.machines[name].attach("docker-host")
-
-    @rule(name=st.sampled_from(NAMES))
-    def a_kubelet_falls_silent(self, name: str) -> None:
-        self.kubelets[name].stop()
-        self.ready.discard(name)
-
-    @rule(name=st.sampled_from(NAMES))
-    def a_kubelet_is_ready(self, name: str) -> None:
-        self.kubelets[name].ready()
-        self.ready.add(name)
+    @rule(name=st.sampled_from(NAMES), is_tagged=st.booleans())
+    def a_tag_comes_or_goes(self, name: str, *, is_tagged: bool) -> None:
+        change = self.machines[name].attach if is_tagged else self.machines[name].detach
+        change("docker-host")
 
     @rule(ill=st.sampled_from(ILLS))
-    def the_engine_falls_ill(self, ill: dict[str, Any]) -> None:
+    def the_engine_changes(self, ill: dict[str, Any]) -> None:
+        self.lab.engine.faults.reset()
         for switch, value in ill.items():
             setattr(self.lab.engine.faults, switch, value)
-
-    @rule()
-    def the_engine_is_well(self) -> None:
-        self.lab.engine.faults.reset()
 
     @rule(seconds=st.sampled_from([1.0, 12.0, 35.0, 120.0]))
     def time_goes_by(self, seconds: float) -> None:
@@ -217,4 +229,4 @@ def _drop(_logger: Any, _method: str, _event: Any) -> Any:
 
 
 TestLives = Lives.TestCase
-TestLives.settings = settings(max_examples=8, stateful_step_count=15, deadline=None)
+TestLives.settings = settings(max_examples=10, stateful_step_count=15, deadline=None)
