@@ -103,7 +103,7 @@ class LifecycleController:
         await self._deleter.renew()
         while True:
             self._due.clear()
-            is_pending = self._informer.is_current and await self._try()
+            is_pending = not self._informer.is_current or await self._try()
             await asyncio.sleep(_REST)
             try:
                 async with asyncio.timeout(_PENDING if is_pending else self._resync):
@@ -234,17 +234,18 @@ class LifecycleController:
 
     async def _ask(self, judged: Sequence[_Judged]) -> None:
         """Ask about single instances; an engine that does not answer is asked no more now."""
-        silent: set[Inventory | None] = set()
+        silent: set[Inventory] = set()
         for node, ask in self._questions(judged):
             inventory = self._witness.inventory(node)
-            if inventory in silent:
+            if inventory is None or inventory.last_error or inventory in silent:
                 continue
             try:
                 await self._witness.ask(node, ask)
             except EngineError as error:
                 silent.add(inventory)
                 _log.debug("an instance could not be asked for", node=node.name, why=str(error))
-            self._due.set()
+            else:
+                self._due.set()
 
     def _questions(self, judged: Sequence[_Judged]) -> list[tuple[Node, Ask]]:
         """Whether instances exist, and for as many as there are places whether they are down.

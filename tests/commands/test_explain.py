@@ -211,3 +211,25 @@ async def test_what_no_rule_wants_any_more_is_shown_to_go(make_lab: MakeLab) -> 
     changes = {(one["sign"], one["text"]): one["why"] for one in ended.json["changes"]}
     assert changes["-", f"label {GPU}=yes"] == "no rule wants it any more"
     assert changes["-", f"taint {GPU}:NoSchedule"] == "no rule wants it any more"
+
+
+async def test_what_becomes_of_a_node_is_told_with_what_is_missing(make_lab: MakeLab) -> None:
+    lab = await make_lab(vm("w0", status="down"))
+    engine = {"ccm.ovirt.org/engine": lab.engine.world.instance_id}
+    for name, vm_id in (("down", lab.id_of("w0")), ("gone", OTHER_ID)):
+        metadata = {"name": name, "annotations": engine}
+        lab.cluster.nodes.create(
+            {"metadata": metadata, "spec": {"providerID": f"ovirt://{vm_id}"}}
+        )
+
+    down, gone = await explain(lab, "down"), await explain(lab, "gone")
+    told = await lab.run("explain", "gone")
+
+    assert down.json["verdict"] == {
+        "kind": "mark",
+        "reason": "the VM is down and the node is not ready",
+        "missing": [],
+    }
+    assert gone.json["verdict"]["kind"] == "wait"
+    assert gone.json["verdict"]["missing"][0] == "1 of 3 complete listings without it"
+    assert "  still missing: 1 of 3 complete listings without it" in told.out

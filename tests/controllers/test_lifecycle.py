@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provider.simulator.cluster import Kubelet
+    from provider.simulator.machine import Vm
     from provider.simulator.scenario import VmSpec
     from tests.controllers.lab import Lab
 
@@ -145,6 +146,29 @@ async def test_a_node_that_comes_back_in_the_last_moment_stays(tmp_path: Path) -
         nodes.kubelets["w0"].ready()
         faults.remove(outage)
         await asyncio.sleep(LONG)
+
+        assert nodes.left == {"w0", "w1"}
+        assert nodes.deletes == 0
+
+
+def _return(lab: Lab, machine: Vm) -> None:
+    lab.engine.world.vms[machine.id] = machine
+
+
+def _fall_ill(lab: Lab, _machine: Vm) -> None:
+    lab.engine.faults.status = 503
+
+
+@pytest.mark.parametrize("happen", [_return, _fall_ill])
+async def test_the_last_proof_decides(happen: Callable[[Lab, Vm], None], tmp_path: Path) -> None:
+    async with herd(tmp_path) as nodes:
+        machine = nodes.lab.vm("w0")
+        nodes.lab.engine.faults.delay = 1.0
+        nodes.lab.engine.faults.paths = "/api/vms/"
+        nodes.lose("w0")
+        await until(lambda: nodes.lab.writes("POST", "/leases"))
+        happen(nodes.lab, machine)
+        await until(lambda: nodes.lab.metric("deletions_total", result="unproven"))
 
         assert nodes.left == {"w0", "w1"}
         assert nodes.deletes == 0
@@ -298,6 +322,33 @@ async def test_an_engine_that_was_restored_from_a_backup_costs_no_node(tmp_path:
         assert nodes.left == {"w0", "w1"}
         assert nodes.record["latched"]
         assert nodes.deletes == 0
+
+
+async def test_a_restored_engine_is_not_forgotten_while_the_record_is_away(tmp_path: Path) -> None:
+    async with herd(tmp_path) as nodes:
+        away = nodes.lab.cluster.faults.inject(BadGateway(), times=None, path="/leases")
+        nodes.lose("w0")
+        nodes.lab.inventory.distrust()
+        await asyncio.sleep(LONG)
+        nodes.lab.cluster.faults.remove(away)
+        await asyncio.sleep(LONG)
+
+        assert nodes.left == {"w0", "w1"}
+        assert nodes.record["latched"]
+
+
+async def test_a_latch_that_cannot_be_lifted_is_lifted_later(tmp_path: Path) -> None:
+    async with herd(tmp_path) as nodes:
+        nodes.lab.inventory.distrust()
+        await until(lambda: nodes.lab.writes("POST", "/leases"))
+        away = nodes.lab.cluster.faults.inject(
+            BadGateway(), times=None, methods=["PATCH"], path="/leases"
+        )
+        await asyncio.sleep(LONG)
+        assert nodes.record["latched"]
+        nodes.lab.cluster.faults.remove(away)
+
+        await until(lambda: nodes.record["latched"] is None)
 
 
 async def test_a_restored_engine_that_lacks_no_vm_is_trusted_again(tmp_path: Path) -> None:
@@ -536,6 +587,24 @@ async def test_an_ill_engine_costs_no_node_and_marks_none(ill: str, tmp_path: Pa
             lab.engine.faults.reset()
             nodes.lose("w0")
             await until(lambda: nodes.left == {"w1"}, within=3 * LONG)
+
+
+async def test_an_engine_that_is_away_is_not_asked_for_single_vms(tmp_path: Path) -> None:
+    async with herd(tmp_path) as nodes:
+        held = {"metadata": {"annotations": {ANNOTATION_HOLD: "true"}}}
+        nodes.lab.cluster.nodes.patch("w0", held)
+        nodes.lose("w0")
+        await until(lambda: nodes.lab.events("DeletionHeld"))
+        nodes.lab.engine.faults.status = 503
+        nodes.lab.engine.faults.paths = "/api"
+        await asyncio.sleep(LONG)
+        nodes.lab.engine.requests.clear()
+        released = {"metadata": {"annotations": {ANNOTATION_HOLD: None}}}
+        nodes.lab.cluster.nodes.patch("w0", released)
+        await asyncio.sleep(LONG)
+
+        assert sum(nodes.lab.engine.requests.counts.values()) < LONG / 5
+        assert nodes.left == {"w0", "w1"}
 
 
 async def test_another_engine_at_the_same_address_proves_nothing(tmp_path: Path) -> None:

@@ -229,4 +229,4 @@ def _drop(_logger: Any, _method: str, _event: Any) -> Any:
 
 
 TestLives = Lives.TestCase
-TestLives.settings = settings(max_examples=10, stateful_step_count=15, deadline=None)
+TestLives.settings = settings(max_examples=6, stateful_step_count=12, deadline=None)
