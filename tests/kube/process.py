@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-# It waits for the end of its standard input, which comes when the test process dies of anything,
-# SIGKILL included. A single kill of the group was seen to leave members alive on a busy machine.
+# It waits for the end of its standard input, which comes when the test process dies of anything.
+# After a SIGKILL on a busy machine members of the group were seen alive all the same.
 _GUARD = """
 cat >/dev/null
 tries=0
