@@ -61,9 +61,15 @@ class AuditEntry:
 
 
 def read(path: Path, start: int = 0) -> Iterator[AuditEntry]:
-    """The entries from this byte of the log on, oldest first, without an unfinished last line."""
+    """The entries that begin at this byte of the log or later, oldest first.
+
+    A line that is not finished yet is left out. So is the rest of one that was not when `start`
+    was taken: the API server writes a line in pieces.
+    """
     with path.open("rb") as log:
-        log.seek(start)
+        if start:
+            log.seek(start - 1)
+            log.readline()
         for line in log:
             if line.endswith(b"\n"):
                 yield _entry(json.loads(line))
