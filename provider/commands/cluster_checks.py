@@ -10,6 +10,7 @@ from provider.commands.gather import list_nodes
 from provider.errors import KubeError
 from provider.kube.access import SERVICE_ACCOUNT, load_access
 from provider.kube.api import KubeApi
+from provider.kube.rights import missing_rights
 from provider.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -19,18 +20,6 @@ if TYPE_CHECKING:
     from provider.model import Node
 
 SUBJECT = "cluster"
-
-# What the controller does there; the ClusterRole of the manifests gives the same.
-NEEDED = (
-    *(("nodes", verb) for verb in ("get", "list", "watch", "create", "patch", "delete")),
-    ("nodes/status", "patch"),
-    ("events", "create"),
-    ("events", "patch"),
-    *(
-        ("leases.coordination.k8s.io", verb)
-        for verb in ("get", "create", "update", "patch", "watch")
-    ),
-)
 
 
 @dataclass(slots=True)
@@ -77,12 +66,12 @@ async def _identity(api: KubeApi, server: str) -> Finding:
 
 async def _rights(api: KubeApi) -> Finding:
     try:
-        missing = [f"{verb} {what}" for what, verb in NEEDED if not await api.may(verb, what)]
+        missing = await missing_rights(api)
     except KubeError as error:
         message = f"permissions could not be asked for: {error.message}"
         return Finding(SUBJECT, Result.NOT_CHECKED, message, error.remedy)
     if missing:
-        message = f"the API server refuses us: {', '.join(missing)}."
-        remedy = "Bind the ClusterRole of the manifests to this user or service account."
+        message = f"the API server refuses us: {', '.join(map(str, missing))}."
+        remedy = "Grant this user or service account what manifests/rbac.yaml grants."
         return Finding(SUBJECT, Result.FAILED, message, remedy)
     return Finding(SUBJECT, Result.OK, "we may do all that the controller does")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from .access import Access
     from .fence import Fence
+    from .rights import Right
 
 _NODES = "/api/v1/nodes"
 _LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{LEASE_NAMESPACE}/leases"
@@ -168,16 +169,17 @@ class KubeApi:
         request = Request("review", "selfsubjectreviews", path, body=body)
         return str(await self._ask(request, "status", "userInfo", "username"))
 
-    async def may(self, verb: str, resource: str) -> bool:
-        """Whether RBAC lets us do it to all of them; `nodes/status` names a subresource.
-
-        So does `leases.coordination.k8s.io` a group; those are asked for in kube-system.
-        """
-        path, _, group = resource.partition(".")
-        name, _, subresource = path.partition("/")
-        attributes = {"verb": verb, "resource": name, "subresource": subresource}
-        if group:
-            attributes |= {"group": group, "namespace": LEASE_NAMESPACE}
+    async def may(self, right: Right) -> bool:
+        """Whether the API server would let us do this now."""
+        name, _, subresource = right.resource.partition("/")
+        attributes = {
+            "verb": right.verb,
+            "group": right.group,
+            "resource": name,
+            "subresource": subresource,
+            "namespace": right.namespace,
+            "name": right.name,
+        }
         body = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",

@@ -247,7 +247,7 @@ async def test_missing_rights_are_named(make_lab: MakeLab) -> None:
 
     message, remedy = problem(ended)
     assert message == "the API server refuses us: delete nodes, patch nodes/status."
-    assert "ClusterRole" in remedy
+    assert "manifests/rbac.yaml" in remedy
 
 
 async def test_rights_that_cannot_be_asked_for_are_not_checked(make_lab: MakeLab) -> None:

@@ -4,15 +4,15 @@
         await admin.create_node("w1")
         node = await product.initialised("w1")
 
-The product has the rights of its role and no others, so that a missing verb shows.
+The product has the rights of its manifests and no others, so that a missing verb shows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from provider.app import App
@@ -34,7 +34,6 @@ from tests.kube.admin import Admin
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
-    from pathlib import Path
     from types import TracebackType
 
     from provider.simulator.machine import Vm
@@ -46,6 +45,8 @@ _ACCOUNT = "ovirt-cloud-controller-manager"
 USER = f"system:serviceaccount:kube-system:{_ACCOUNT}"
 USER_AGENT = "ovirt-ccm/"
 PASSWORD = "geheim-ü"
+RBAC = Path(__file__).parents[2] / "manifests/rbac.yaml"
+"""The rights of the product as it is shipped."""
 
 _LOOK = 0.1  # seconds between two looks at what a test waits for
 _PATIENCE = 60.0  # seconds; a busy machine needs many where one is usual
@@ -69,49 +70,10 @@ async def eventually(
 
 # ---- rights ------------------------------------------------------------------------------------
 
-_RULES = [
-    {
-        "apiGroups": [""],
-        "resources": ["nodes"],
-        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
-    },
-    {"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]},
-    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
-    {
-        "apiGroups": ["coordination.k8s.io"],
-        "resources": ["leases"],
-        "verbs": ["get", "create", "update", "patch", "watch"],
-    },
-]
-
 
 def grant(cluster: ControlPlane) -> Path:
-    """A kubeconfig of the product's service account, which may do what its work needs."""
-    name = {"name": _ACCOUNT}
-    account = {"kind": "ServiceAccount", "name": _ACCOUNT, "namespace": "kube-system"}
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", **name}
-    objects = [
-        {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": {**name, "namespace": "kube-system"},
-        },
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRole",
-            "metadata": name,
-            "rules": _RULES,
-        },
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": name,
-            "roleRef": role,
-            "subjects": [account],
-        },
-    ]
-    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-    cluster.kubectl("apply", "-f", "-", stdin=manifest)
+    """A kubeconfig of the product's service account, which may do what the manifests grant."""
+    cluster.kubectl("apply", "-f", str(RBAC))
     token = cluster.kubectl("create", "token", _ACCOUNT, "-n=kube-system", "--duration=1h")
     return cluster.kubeconfig_with(token.strip())
 

@@ -33,12 +33,24 @@ LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/ovirt-cloud-
 _GROUP = "replicas"
 _DURATION = 15.0  # seconds of the lease
 _ROLE = "ovirt-cloud-controller-manager"
-_BINDING = {
-    "apiVersion": "rbac.authorization.k8s.io/v1",
-    "kind": "ClusterRoleBinding",
-    "metadata": {"name": _GROUP},
-    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": _ROLE},
-    "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": _GROUP}],
+
+
+def _binding(kind: str, **namespace: str) -> dict[str, object]:
+    """What gives the group the shipped Role or ClusterRole."""
+    rbac = "rbac.authorization.k8s.io"
+    return {
+        "apiVersion": f"{rbac}/v1",
+        "kind": f"{kind}Binding",
+        "metadata": {"name": _GROUP, **namespace},
+        "roleRef": {"apiGroup": rbac, "kind": kind, "name": _ROLE},
+        "subjects": [{"apiGroup": rbac, "kind": "Group", "name": _GROUP}],
+    }
+
+
+_BINDINGS = {
+    "apiVersion": "v1",
+    "kind": "List",
+    "items": [_binding("ClusterRole"), _binding("Role", namespace="kube-system")],
 }
 
 
@@ -167,7 +179,7 @@ class Replicas:
 
     def _prepare(self) -> None:
         grant(self._cluster)
-        self._cluster.kubectl("apply", "-f", "-", stdin=json.dumps(_BINDING))
+        self._cluster.kubectl("apply", "-f", "-", stdin=json.dumps(_BINDINGS))
 
     async def _configuration(self) -> dict[str, object]:
         password = self._folder / "password"

@@ -14,6 +14,7 @@ from provider.kube.access import load_access
 from provider.kube.api import KubeApi
 from provider.kube.encode import JSON_PATCH, MERGE_PATCH, Write
 from provider.kube.recorder import EventRecorder
+from provider.kube.rights import Right
 from provider.kube.write import apply_patch
 from provider.metrics import Metrics
 from provider.model import (
@@ -234,9 +235,9 @@ async def test_questions_about_ourselves_are_answered(control_plane: ControlPlan
     async with client(control_plane.kubeconfig_for("nobody")) as nobody:
         assert await nobody.version() == control_plane.version()
         assert await nobody.whoami() == "nobody"
-        assert not await nobody.may("patch", "nodes/status")
+        assert not await nobody.may(Right("patch", "nodes/status"))
     async with client(control_plane.kubeconfig) as admin:
-        assert await admin.may("patch", "nodes/status")
+        assert await admin.may(Right("patch", "nodes/status"))
 
 
 async def test_kubectl_shows_our_events_with_the_node(

@@ -52,9 +52,10 @@ async def test_a_user_without_rights_is_told_each_of_them(
     assert failed[0] == (
         "the API server refuses us: get nodes, list nodes, watch nodes, create nodes, patch"
         " nodes, delete nodes, patch nodes/status, create events, patch events, get"
-        " leases.coordination.k8s.io, create leases.coordination.k8s.io, update"
-        " leases.coordination.k8s.io, patch leases.coordination.k8s.io, watch"
-        " leases.coordination.k8s.io."
+        " leases.coordination.k8s.io, update leases.coordination.k8s.io, patch"
+        " leases.coordination.k8s.io, watch leases.coordination.k8s.io, create"
+        " leases.coordination.k8s.io, create tokenreviews.authentication.k8s.io, create"
+        " subjectaccessreviews.authorization.k8s.io."
     )
     assert "nodes is forbidden" in failed[1]
 

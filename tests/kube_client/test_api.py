@@ -20,6 +20,7 @@ from provider.errors import (
     TooManyRequests,
 )
 from provider.kube.encode import MERGE_PATCH, Write
+from provider.kube.rights import Right
 from provider.model import NewNode, NodeAddress
 from provider.simulator.cluster import GatewayTimeout
 from tests.kube_client import wire
@@ -105,8 +106,8 @@ async def test_questions_about_ourselves_are_answered(connect: Connect) -> None:
         api = await connect(server.url)
 
         assert await api.whoami() == "system:sa:ccm"
-        assert await api.may("patch", "nodes/status")
-        assert not await api.may("patch", "nodes")
+        assert await api.may(Right("patch", "nodes/status"))
+        assert not await api.may(Right("patch", "nodes"))
 
 
 async def test_a_strange_answer_to_a_question_is_no_answer(connect: Connect) -> None:

@@ -16,6 +16,7 @@ from provider.kube.access import load_access
 from provider.kube.api import KubeApi
 from provider.kube.encode import MERGE_PATCH, Write
 from provider.kube.fence import Fence, open_socket
+from provider.kube.rights import Right
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -133,7 +134,7 @@ async def test_reading_needs_no_lease(fenced: KubeApi, held: Held) -> None:
     held.set(0.0)
 
     assert (await fenced.get_node("n1")).name == "n1"
-    assert await fenced.may("patch", "nodes")
+    assert await fenced.may(Right("patch", "nodes"))
 
 
 async def test_a_write_under_way_is_waited_for_at_the_end(
