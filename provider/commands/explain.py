@@ -7,9 +7,10 @@ import difflib
 from typing import TYPE_CHECKING
 
 from provider.commands import options, terminal
-from provider.commands.explain_report import Explanation, as_json, print_explanation
+from provider.commands.explain_report import as_json, print_explanation
 from provider.commands.gather import Listings, configuration, list_engines, list_nodes
 from provider.decisions.decision import decide
+from provider.decisions.explanation import explain
 from provider.errors import ProviderError
 from provider.kube.access import load_access
 from provider.kube.api import KubeApi
@@ -41,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     with terminal.progress("asking the cluster and the engines"):
         node, listings = asyncio.run(_gather(config, arguments.kubeconfig, arguments.node))
     directory = listings.directory(config)
-    explanation = Explanation(node, decide(node, directory, config), directory, config)
+    decision = decide(node, directory, config)
+    explanation = explain(node, decision, directory, config, evidence=None, now=0.0)
     if arguments.output == "json":
         terminal.print_json(as_json(explanation))
     else:
