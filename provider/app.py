@@ -16,6 +16,7 @@ from provider.controllers.lifecycle import LifecycleController
 from provider.controllers.node import NodeController
 from provider.controllers.registration import RegistrationController
 from provider.controllers.reload import ReloadReporter
+from provider.controllers.rights import RightsReporter, RightsWatch
 from provider.decisions.metadata import zone_of
 from provider.errors import ProviderError
 from provider.kube.api import KubeApi
@@ -87,16 +88,17 @@ class App:
                 KubeApi(self._access, config.limits.kube_timeout, metrics, fence)
             )
             informer = NodeInformer(api, metrics)
-            leader = _Leader(config, api, informer, inventories, metrics, self._reloads)
+            rights = RightsWatch(api, metrics)
+            leader = _Leader(config, api, informer, inventories, metrics, self._reloads, rights)
             self._measure_reloads()
             checks = _readiness(informer, inventories), _liveness(elector)
             web = await stack.enter_async_context(
-                WebServer(config.server, metrics, *checks, leader.count_nodes)
+                WebServer(config.server, metrics, *checks, leader.count_nodes, ())
             )
             engines = [engine.name for engine in config.engines]
             _log.info("started", engines=engines, api=self._access.url, port=web.port)
             leading = elector.run(leader.run) if elector else leader.run()
-            asking: tuple[Part, ...] = *inventories, *feeds, *watches
+            asking: tuple[Part, ...] = *inventories, *feeds, *watches, rights
             await _together(leading, informer.run(), *(part.run() for part in asking))
         raise AssertionError  # a part never ends by itself
 
@@ -140,6 +142,7 @@ class _Leader:
         inventories: list[Inventory],
         metrics: Metrics,
         reloads: Iterable[Reload],
+        rights: RightsWatch,
     ) -> None:
         self._inventories = inventories
         recorder = EventRecorder(api, metrics)
@@ -148,10 +151,13 @@ class _Leader:
         nodes = NodeController(*parts)
         registration = RegistrationController(*parts)
         lifecycle = LifecycleController(*parts, inventories)
-        engines = EngineReporter(inventories, fleet, recorder)
-        files = ReloadReporter(reloads, recorder)
+        reporters = (
+            EngineReporter(inventories, fleet, recorder),
+            ReloadReporter(reloads, recorder),
+            RightsReporter(rights, recorder),
+        )
         self.count_nodes = nodes.count_nodes
-        self._parts: tuple[Part, ...] = recorder, nodes, registration, lifecycle, engines, files
+        self._parts: tuple[Part, ...] = recorder, nodes, registration, lifecycle, *reporters
 
     async def run(self) -> NoReturn:
         """Work until cancelled."""

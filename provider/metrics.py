@@ -171,6 +171,12 @@ class Metrics:
             "verb",
             "resource",
         )
+        self.rbac_missing = self._gauge(
+            "rbac_missing",
+            "Whether the API server would refuse a right that is needed.",
+            "verb",
+            "resource",
+        )
         self.informer_restarts = self._counter(
             "informer_restarts_total",
             "Times that the watch on nodes ended, by reason: closed, expired, idle, error.",

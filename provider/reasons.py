@@ -55,6 +55,7 @@ class Reason(StrEnum):
     LISTING_IMPLAUSIBLE = "ListingImplausible"
     CONFIG_INVALID = "ConfigInvalid"
     FILE_UNUSABLE = "FileUnusable"
+    RBAC_MISSING = "RBACMissing"
     LEADER_ELECTION = "LeaderElection"
     INSTANCE_SHUTDOWN = "InstanceShutdown"
     NODE_OUT_OF_SERVICE = "NodeOutOfService"
@@ -144,6 +145,10 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.FILE_UNUSABLE: (
         "A CA, certificate, token or password file, or the kubeconfig, has changed and cannot be"
         " used: what it held before stays at work."
+    ),
+    Reason.RBAC_MISSING: (
+        "The API server would refuse what the message names: grant what `manifests/rbac.yaml`"
+        " grants. All else goes on."
     ),
     Reason.LEADER_ELECTION: "A replica has taken the Lease or given it up; it is on the Lease.",
     Reason.INSTANCE_SHUTDOWN: (
