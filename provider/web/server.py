@@ -12,7 +12,7 @@ from provider.metrics import CONTENT_TYPE
 from provider.web.health import Check, report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from provider.config import Server
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class WebServer:
-    """Serves `/healthz`, `/livez`, `/readyz` and `/metrics` while its context is open.
+    """Serves `/healthz`, `/livez`, `/readyz`, `/metrics` and `routes` while its context is open.
 
     `readiness` are the checks behind `/readyz`, `liveness` those behind `/livez` and `/healthz`;
     `refresh` is called before each scrape for the series whose values age by themselves. Without
@@ -35,12 +35,14 @@ class WebServer:
         readiness: tuple[Check, ...],
         liveness: tuple[Check, ...],
         refresh: Callable[[], None],
+        routes: Iterable[web.RouteDef],
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._readiness = readiness
         self._liveness = liveness
         self._refresh = refresh
+        self._routes = routes
         self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=2)
 
     @property
@@ -79,6 +81,7 @@ class WebServer:
         application.router.add_get("/livez", self._alive)
         application.router.add_get("/readyz", self._ready)
         application.router.add_get("/metrics", self._scrape)
+        application.add_routes(self._routes)
         return application
 
     async def _alive(self, _request: web.Request) -> web.Response:

@@ -19,7 +19,12 @@ async def served(
 ) -> AsyncIterator[tuple[ClientSession, WebServer]]:
     metrics = metrics or Metrics()
     server = WebServer(
-        Server(bind="127.0.0.1:0"), metrics, checks, liveness, lambda: metrics.queue_depth.set(7)
+        Server(bind="127.0.0.1:0"),
+        metrics,
+        checks,
+        liveness,
+        lambda: metrics.queue_depth.set(7),
+        (),
     )
     async with server, ClientSession(f"http://127.0.0.1:{server.port}") as client:
         yield client, server
@@ -71,7 +76,9 @@ async def test_other_paths_and_methods_are_refused() -> None:
 
 async def test_a_port_in_use_is_one_clear_error() -> None:
     async with served() as (_, first):
-        second = WebServer(Server(bind=f"127.0.0.1:{first.port}"), Metrics(), (), (), lambda: None)
+        second = WebServer(
+            Server(bind=f"127.0.0.1:{first.port}"), Metrics(), (), (), lambda: None, ()
+        )
         with pytest.raises(
             ProviderError, match=r"on 127\.0\.0\.1:\d+: Address already in use\. Set server\.bind"
         ):
