@@ -20,10 +20,12 @@ rules:
   verbs: [create, update, patch, delete, deletecollection]
 - level: Metadata
   verbs: [get, list, watch]
-  resources: [{group: "", resources: [nodes]}]
+  resources:
+  - {group: "", resources: [nodes]}
+  - {group: coordination.k8s.io, resources: [leases]}
 - level: None
 """
-"""Every write, and the reads of nodes; no bodies. A watch is there twice: its start, its end."""
+"""Every write, and the reads of nodes and leases; no bodies. A watch is there twice: its start, its end."""
 
 _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
