@@ -1,0 +1,228 @@
+"""Looking VMs up over HTTPS: the guarded product against a bare aiohttp handler.
+
+The product is as it is installed (`ovirt-ccm run`), with a simulated engine of 5,000 VMs and a
+real API server that says who a token is and what it may do. It makes no Nodes, and lists its
+engine as often as it may. The bare handler answers whatever is asked with one of the product's
+own answers, and knows nothing of tokens, VMs, logs or metrics. Both are processes of their own
+with the same certificate, and get the same requests from the same connections. They take turns,
+for the machine may be busy with other things: ratios mean something, numbers alone less.
+
+- Full load: each connection asks again at once, each time for another VM. The ratio of the times
+  is what users see; that of the CPU seconds a request moves less when others use the machine. The
+  product's hold all that it does at the same time, such as reading its engine.
+- Half load: as many requests a second as are half of the product's full load, whether they are
+  answered or not. A request's time begins when it is due.
+- All VMs in one request, compressed.
+
+The engine gets the processor's time that nobody else wants, as it is elsewhere in the real world.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import multiprocessing
+import os
+import statistics
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from _clock import peak_rss
+from _servers import Bench, Result, Served, configure, reader
+from _stage import simulated_engine
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from tests.kube.assets import AssetsError, find
+from tests.kube.control_plane import ControlPlane
+from tests.kube.product import grant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+PROFILED = Path(__file__).with_name("_profiled.py")
+CONSOLE_SCRIPT = Path(sys.executable).with_name("ovirt-ccm")
+WARMING = 1.0  # seconds
+LISTINGS = "ovirt_ccm_snapshot_duration_seconds_count"
+IDLE = 19  # the niceness of whoever takes only what nobody else wants
+
+
+def say(text: str) -> None:
+    """Progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+# ---- measuring ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """All that was measured; of pairs the first is the product's. `all_vms` are seconds."""
+
+    full: list[tuple[Result, Result]]
+    half: tuple[Result, Result]
+    listings: int
+    all_vms: list[float]
+    size: int
+    rss: float
+
+
+def measure(bench: Bench, arguments: argparse.Namespace) -> Numbers:
+    """Full load in turns, half load, and all VMs."""
+    with bench.product(CONSOLE_SCRIPT) as product:
+        answer = product.pool.ask(bench.lookup(bench.ids[0]))[2]
+        with bench.bare_server(answer.decode()) as bare:
+            for served in (product, bare):
+                served.turn(WARMING)
+            full = [*turns(product, bare, arguments.rounds, arguments.seconds)]
+            rate = statistics.median(ours.rate for ours, _ in full) / 2
+            say(f"half load: {rate:.0f} requests a second")
+            before = listings(bench, product)
+            ours = product.turn(arguments.half_load, rate)
+            count = listings(bench, product) - before
+            half = ours, bare.turn(arguments.half_load / 3, rate)
+        say("all VMs in one request")
+        took, size = all_vms(bench, product, arguments.rounds * 3)
+        return Numbers(full, half, count, took, size, peak_rss(product.process))
+
+
+def turns(
+    product: Served, bare: Served, rounds: int, seconds: float
+) -> Iterator[tuple[Result, Result]]:
+    """Full load, round by round."""
+    for n in range(rounds):
+        if n % 2:
+            theirs, ours = bare.turn(seconds), product.turn(seconds)
+        else:
+            ours, theirs = product.turn(seconds), bare.turn(seconds)
+        say(f"round {n + 1} of {rounds}: {ours.rate:.0f} to {theirs.rate:.0f} requests a second")
+        yield ours, theirs
+
+
+def listings(bench: Bench, product: Served) -> int:
+    """How often the engine has been listed."""
+    metrics = product.pool.ask(bench.request("/metrics"))[2].decode()
+    line = next(line for line in metrics.splitlines() if line.startswith(LISTINGS))
+    return int(float(line.rpartition(" ")[2]))
+
+
+def all_vms(bench: Bench, product: Served, times: int) -> tuple[list[float], int]:
+    """The seconds that each request for all VMs took, and its bytes."""
+    path = f"/v1/instances?limit={len(bench.ids)}"
+    request = bench.request(path, "Accept-Encoding: gzip")
+    found = []
+    for _ in range(times):
+        seconds, head, body = product.pool.ask(request)
+        count = len(json.loads(gzip.decompress(body))["items"])
+        if "Content-Encoding: gzip" not in head or count != len(bench.ids):
+            sys.exit(f"not all VMs, or not compressed: {count}\n{head}")
+        found.append(seconds)
+    return found, len(body)
+
+
+# ---- the stage ---------------------------------------------------------------------------------
+
+
+def run(arguments: argparse.Namespace, assets: Path) -> None:
+    """Measure and print."""
+    say(f"starting a control plane and an engine with {arguments.vms} VMs")
+    with (
+        ControlPlane(assets) as cluster,
+        simulated_engine(arguments.vms) as (url, ids),
+        TemporaryDirectory() as directory,
+    ):
+        for child in multiprocessing.active_children():
+            os.setpriority(os.PRIO_PROCESS, child.pid or 0, IDLE)
+        folder = Path(directory)
+        configure(folder, url)
+        bench = Bench(
+            folder, grant(cluster), tuple(ids.values()), reader(cluster), arguments.connections
+        )
+        numbers = measure(bench, arguments)
+        if arguments.profile:
+            say("a turn of the product that is profiled and not counted")
+            with bench.product(sys.executable, PROFILED, arguments.profile) as product:
+                product.turn(arguments.seconds * 2)
+    report(arguments, numbers)
+
+
+# ---- the report --------------------------------------------------------------------------------
+
+
+def report(arguments: argparse.Namespace, numbers: Numbers) -> None:
+    """Print what was measured; write it to a file when one is named."""
+    ours, theirs = zip(*numbers.full, strict=True)
+    table = Table(
+        title=f"{arguments.vms} VMs, {arguments.connections} connections, medians",
+        caption="CPU: the server's, a request",
+        box=box.SIMPLE_HEAD,
+    )
+    table.add_column(no_wrap=True)
+    for head in ("req/s", "CPU us", "p50 ms", "p99 ms", "worst ms"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_row("product, full load", *columns(ours))
+    table.add_row("bare handler, full load", *columns(theirs))
+    table.add_row("product, half load", *columns(numbers.half[:1]))
+    table.add_row("bare handler, same load", *columns(numbers.half[1:]))
+    console = Console()
+    console.print(table)
+    console.print("product / bare handler, full load:")
+    console.print(f"  requests a second    {summary([a.rate / b.rate for a, b in numbers.full])}")
+    console.print(f"  1 / CPU of a request {summary([b.cpu / a.cpu for a, b in numbers.full])}")
+    console.print(f"listings of the engine during the product's half load: {numbers.listings}")
+    milliseconds = [1000 * one for one in numbers.all_vms]
+    console.print(f"all VMs, {numbers.size / 1000:.0f} kB, ms: {summary(milliseconds)}")
+    console.print(f"the product's most memory: {numbers.rss:.0f} MiB")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(asdict(numbers), indent=2) + "\n")
+
+
+def columns(results: Sequence[Result]) -> Iterator[str]:
+    """The cells of a row."""
+
+    def median(value: Callable[[Result], float]) -> float:
+        return statistics.median(map(value, results))
+
+    yield f"{median(lambda r: r.rate):.0f}"
+    yield f"{1e6 * median(lambda r: r.cpu):.0f}"
+    yield f"{1000 * median(lambda r: r.p50):.2f}"
+    yield f"{1000 * median(lambda r: r.p99):.2f}"
+    yield f"{1000 * median(lambda r: r.worst):.2f}"
+
+
+def summary(values: Sequence[float]) -> str:
+    """The median and all values."""
+    return f"{statistics.median(values):.2f}  ({', '.join(f'{value:.2f}' for value in values)})"
+
+
+def main() -> None:
+    """Parse the arguments and measure."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--vms", type=int, default=5000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of a turn at full load")
+    parser.add_argument("--half-load", type=float, default=45.0, help="its seconds")
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--quick", action="store_true", help="500 VMs and a few seconds")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
+    parser.add_argument(
+        "--profile", type=Path, metavar="FILE", help="where to write a profile of the product"
+    )
+    arguments = parser.parse_args()
+    if arguments.quick:
+        vars(arguments).update(vms=500, rounds=2, seconds=1.0, half_load=6.0)
+    try:
+        run(arguments, find())
+    except AssetsError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
