@@ -25,7 +25,10 @@ rules:
   - {group: coordination.k8s.io, resources: [leases]}
 - level: None
 """
-"""Every write, and the reads of nodes and leases; no bodies. A watch is there twice: its start, its end."""
+"""Every write, and the reads of nodes and leases; no bodies.
+
+A watch is there twice: its start, its end.
+"""
 
 _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 

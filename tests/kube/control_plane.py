@@ -184,7 +184,7 @@ class ControlPlane:
     ) -> list[audit.AuditEntry]:
         """Requests answered so far, oldest first, whose fields start with what is given.
 
-        `user` is compared whole. Every write is there, and the reads of nodes.
+        `user` is compared whole. Every write is there, and the reads of nodes and leases.
         """
         return [
             entry
