@@ -51,6 +51,19 @@ def parse_provider_id(text: str) -> str | None:
     return _canonical(match["id"]) if match else None
 
 
+def parse_uuid(text: str) -> str | None:
+    """The UUID in the engine's spelling, lower case with dashes; None when it is none."""
+    return _canonical(text) if _UUID.fullmatch(text) else None
+
+
+def swapped_uuid(uuid: str) -> str:
+    """The UUID with its first three groups in the other byte order.
+
+    Firmware before SMBIOS 2.6 stores them so.
+    """
+    return str(UUID(bytes=UUID(uuid).bytes_le))
+
+
 def _canonical(uuid: str) -> str:
     digits = uuid.replace("-", "").lower()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
@@ -263,25 +276,20 @@ def _fitting(node: Node, claimed: str | None, directory: Directory) -> tuple[Fit
 
 
 def _by_system_uuid(text: str, directory: Directory) -> Fitting:
-    """What the system UUID fits; with its bytes swapped only when it does not fit as it is.
-
-    Firmware before SMBIOS 2.6 stores the first three groups in the other byte order.
-    """
-    if not _UUID.fullmatch(text):
+    """What the system UUID fits; with its bytes swapped only when it does not fit as it is."""
+    uuid = parse_uuid(text)
+    if uuid is None:
         return Rule.SYSTEM_UUID, ()
-    uuid = _canonical(text)
     if straight := directory.by_id.get(uuid):
         return Rule.SYSTEM_UUID, straight
-    swapped = str(UUID(bytes=UUID(uuid).bytes_le))
-    return Rule.SYSTEM_UUID_SWAPPED, directory.by_id.get(swapped, ())
+    return Rule.SYSTEM_UUID_SWAPPED, directory.by_id.get(swapped_uuid(uuid), ())
 
 
 def instance_id_of(node: Node) -> str | None:
     """The instance id that the node itself tells: its provider id's, else its system UUID."""
     if claimed := parse_provider_id(node.provider_id):
         return claimed
-    is_uuid = not node.provider_id and _UUID.fullmatch(node.system_uuid)
-    return _canonical(node.system_uuid) if is_uuid else None
+    return None if node.provider_id else parse_uuid(node.system_uuid)
 
 
 def claimed_ids(nodes: Collection[Node], directory: Directory) -> frozenset[str]:

@@ -72,6 +72,7 @@ class Inventory:
         self._poll = intervals.poll.total_seconds()
         self.is_leading = True
         self._lister = Lister(client, selection)
+        self.departed = self._lister.departed
         self._waiting = Waiting(intervals.wanted.total_seconds())
         self._absences = AbsenceLog(self._poll / 2)
         self._metrics = metrics

@@ -18,6 +18,7 @@ from provider.errors import ListingImplausible, ReplyUnusable, SelectionInvalid
 from provider.model import Instance, Snapshot, Unreadable
 from provider.ovirt.changes import shared_addresses
 from provider.ovirt.decode import Decoder
+from provider.ovirt.departed import Departed, Word
 from provider.ovirt.faults import InternalFault
 from provider.ovirt.reads import Reads, together
 from provider.ovirt.selection import carries_tag, is_selected
@@ -52,7 +53,10 @@ class _Page:
 
 
 class Lister:
-    """Makes listings of what `selection` selects, and reads single VMs of it."""
+    """Makes listings of what `selection` selects, and reads single VMs of it.
+
+    `departed` keeps what the engine said of VMs that turned out not to be selected.
+    """
 
     def __init__(self, client: EngineClient, selection: Selection) -> None:
         self._client = client
@@ -66,6 +70,7 @@ class Lister:
         self._count = 0
         self._is_apart = False
         self.pages_since: float | None = None
+        self.departed = Departed()
 
     async def take(self, previous: Snapshot | None) -> Snapshot:
         """A snapshot of now.
@@ -78,6 +83,7 @@ class Lister:
         started = asyncio.get_running_loop().time()
         self.pages_since = None
         engine_id = await self._identify()
+        self.departed.serve(engine_id)
         surroundings = await self._reads.surroundings()
         self._require_tag(surroundings.topology)
         self._decoder.use(engine_id, surroundings.topology)
@@ -89,6 +95,7 @@ class Lister:
         if await self._identify() != engine_id:
             raise self._is_another()
         self._decoder.keep(members.keys())
+        self.departed.are_selected(members)
         instances = {i: m for i, m in members.items() if isinstance(m, Instance)}
         return Snapshot(
             engine=self._engine,
@@ -107,17 +114,23 @@ class Lister:
         as fulfilled. EngineError when it could not be asked, or when another engine answers than
         did the last listing.
         """
+        answer = await self._ask(instance_id, is_member=is_member)
+        word = answer if isinstance(answer, Word) else None
+        self.departed.heard(instance_id, word)
+        return None if isinstance(answer, Word) else answer
+
+    async def _ask(self, instance_id: str, *, is_member: bool) -> Member | Word:
         vm = await self._reads.vm(instance_id)
         if self._listed_id and await self._identify() != self._listed_id:
             raise self._is_another()
         if vm is None:
-            return None
+            return Word.GONE
         member = self._decoder.instance(vm)
         if isinstance(member, Instance) and not self._is_selected(member):
-            return None
+            return Word.UNSELECTED
         if is_member or not self._selection.search:
             return member
-        return member if await self._reads.is_found(instance_id) else None
+        return member if await self._reads.is_found(instance_id) else Word.UNSELECTED
 
     async def is_gone(self, instance_id: str, engine_id: str) -> bool:
         """Whether the engine `engine_id` itself says that the VM does not exist, asked just now.
@@ -127,6 +140,8 @@ class Lister:
         await self._require_engine(engine_id)
         reply = await self._client.find("read_vm", f"/vms/{instance_id}", {})
         await self._require_engine(engine_id)
+        if reply is None:
+            self.departed.heard(instance_id, Word.GONE)
         return reply is None
 
     async def _require_engine(self, engine_id: str) -> None:
@@ -249,6 +264,7 @@ class Lister:
             except InternalFault as error:
                 member = Unreadable(missing.id, missing.name, error.message)
             if member is None:
+                self.departed.was_called(missing.id, missing.name)
                 continue
             members[member.id] = member
             overlooked += 1

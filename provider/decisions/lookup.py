@@ -1,0 +1,242 @@
+"""Which instance a key means that somebody asks for: an id, a name, an address.
+
+A wrong answer costs more than none. What is not there counts as absent only when every engine
+that could have it has been listed and still answers; what two instances fit is `Ambiguous`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from provider.decisions import identity
+from provider.decisions.identity import find_instance, parse_provider_id, parse_uuid, swapped_uuid
+from provider.model import ANNOTATION_ENGINE, Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from provider.decisions.identity import Directory
+    from provider.decisions.members import Index, Member
+    from provider.model import IPAddress, Node
+
+
+class By(StrEnum):
+    """What a key can be, in the order in which it is tried."""
+
+    ID = "id"
+    NAME = "name"
+    PROVIDER_ID = "provider_id"
+    NODE = "node"
+    SYSTEM_UUID = "system_uuid"
+    IP = "ip"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All that a key is looked up in.
+
+    `failing` has by name why the last listing of an engine failed. `index` has the members of all
+    listings, `nodes` the Nodes by name, which count only when `are_nodes_listed`.
+    """
+
+    directory: Directory
+    failing: Mapping[str, str]
+    index: Index
+    nodes: Mapping[str, Node]
+    are_nodes_listed: bool
+
+
+# ---- the answer ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The key means this instance."""
+
+    member: Member
+    by: By
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """No selected instance is meant, for certain; `instance_id` is the id that the key has."""
+
+    reason: str
+    instance_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguous:
+    """More than one instance is meant."""
+
+    reason: str
+    candidates: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """It cannot be said now; `instance_id` is the id that the key has."""
+
+    reason: str
+    instance_id: str | None = None
+
+
+Answer = Found | Absent | Ambiguous | Unknown
+
+
+def look_up(key: str, by: By | None, known: Known) -> Answer:
+    """The instance that `key` means; with `by` nothing else is tried.
+
+    The first that any instance fits decides. An id is certain as soon as one engine has it; a
+    name, a node or an address only once no engine is silent, as another may have it too.
+    """
+    for one in (by,) if by else By:
+        answer = _try(key, one, known)
+        if answer is not None:
+            return answer
+    instance_id = _id_of(key, by, known)
+    if doubt := _doubt(key, by, known):
+        return Unknown(doubt, instance_id)
+    return Absent(f"no selected VM has the {_words(by)} {key}", instance_id)
+
+
+def _words(by: By | None) -> str:
+    names = {By.IP: "IP address", By.PROVIDER_ID: "providerID", By.SYSTEM_UUID: "system UUID"}
+    if by is None:
+        return "id, name, providerID, node name, system UUID or IP address"
+    return names.get(by, "node name" if by is By.NODE else by.value)
+
+
+# ---- the kinds of keys -----------------------------------------------------------------------
+
+
+def _try(key: str, by: By, known: Known) -> Answer | None:
+    """What the key means as this kind of key; None when nothing fits it."""
+    index = known.index
+    match by:
+        case By.ID:
+            return _one(by, index.by_id.get(parse_uuid(key) or ""), known)
+        case By.PROVIDER_ID:
+            return _one(by, index.by_id.get(parse_provider_id(key) or ""), known)
+        case By.SYSTEM_UUID:
+            uuid = parse_uuid(key)
+            straight = index.by_id.get(uuid or "")
+            fitting = straight or (index.by_id.get(swapped_uuid(uuid)) if uuid else None)
+            return _one(by, fitting, known)
+        case By.NAME:
+            return _one(by, index.by_name.get(key), known)
+        case By.NODE:
+            return _node(key, known)
+    return _address(key, known)
+
+
+def _one(by: By, fitting: Mapping[str, Member] | None, known: Known) -> Answer | None:
+    if not fitting:
+        return None
+    members = tuple(fitting.values())
+    if len(members) > 1:
+        return Ambiguous(f"{len(members)} VMs fit, by their {_words(by)}", members)
+    if by in _WEAK and known.directory.silent:
+        return Unknown(f"another VM may fit too: {_silence(known)}")
+    return Found(members[0], by)
+
+
+_WEAK = frozenset({By.NAME, By.NODE, By.IP})
+
+
+def _node(name: str, known: Known) -> Answer | None:
+    """The instance of the Node of this name; while there is no such Node, of the one to come."""
+    if not known.are_nodes_listed:
+        return Unknown("the Nodes of the cluster are not listed yet")
+    node = known.nodes.get(name)
+    if node is None:
+        return _one(By.NODE, known.index.by_node_name.get(name), known)
+    match find_instance(node, known.directory):
+        case identity.Found(instance=instance):
+            member = known.index.member(instance.engine, instance.id)
+            return Found(member, By.NODE) if member else None
+        case identity.Ambiguous(reason=reason, candidates=candidates):
+            members = (known.index.member(one.engine, one.id) for one in candidates)
+            return Ambiguous(f"the node {name}: {reason}", tuple(m for m in members if m))
+        case identity.Unknown(reason=reason):
+            return Unknown(f"the node {name}: {reason}", identity.instance_id_of(node))
+    return None
+
+
+def _address(key: str, known: Known) -> Answer | None:
+    """The instance whose node has the address; else the one whose guest reports it at all."""
+    address = _parse_address(key)
+    if address is None:
+        return None
+    index = known.index
+    fitting = index.by_address.get(address) or index.by_report.get(address)
+    return _one(By.IP, fitting, known)
+
+
+def _parse_address(key: str) -> IPAddress | None:
+    try:
+        return ip_address(key)
+    except ValueError:
+        return None
+
+
+# ---- absence ---------------------------------------------------------------------------------
+
+
+def _id_of(key: str, by: By | None, known: Known) -> str | None:
+    """The instance id that the key, or the Node that it names, has by itself."""
+    own = None if by in _WEAK else parse_provider_id(key)
+    node = known.nodes.get(key) if by in (None, By.NODE) else None
+    return own or (identity.instance_id_of(node) if node else None)
+
+
+def _doubt(key: str, by: By | None, known: Known) -> str:
+    """Why it cannot be said that no instance is meant; "" when it can."""
+    if _is_impossible(key, by):
+        return ""
+    if known.directory.silent:
+        return _silence(known)
+    concerned = _concerned(key, by, known)
+    if failing := {name: known.failing[name] for name in concerned if name in known.failing}:
+        return f"an engine that may have it is not listed now: {' '.join(failing.values())}"
+    return _unreadable(key, by, known)
+
+
+def _is_impossible(key: str, by: By | None) -> bool:
+    """Whether no VM of any engine can have such a key."""
+    match by:
+        case By.ID | By.SYSTEM_UUID:
+            return parse_uuid(key) is None
+        case By.PROVIDER_ID:
+            return parse_provider_id(key) is None
+        case By.IP:
+            return _parse_address(key) is None
+    return False
+
+
+def _concerned(key: str, by: By | None, known: Known) -> Iterable[str]:
+    """The engines that could have it: a Node has recorded which one has its instance."""
+    node = known.nodes.get(key)
+    recorded = node.annotations.get(ANNOTATION_ENGINE) if node and by is By.NODE else None
+    for name, snapshot in known.directory.snapshots.items():
+        if recorded in (None, name, snapshot.engine_id):
+            yield name
+
+
+def _unreadable(key: str, by: By | None, known: Known) -> str:
+    """Which VM could be the one that is meant and cannot be understood; "" when there is none."""
+    is_address = by in (None, By.IP) and _parse_address(key) is not None
+    for member in known.index.unreadable.values():
+        vm = member.instance
+        if isinstance(vm, Unreadable) and (is_address or (not vm.name and by is not By.IP)):
+            return f"the VM {vm.name or vm.id} cannot be understood: {vm.reason}"
+    return ""
+
+
+def _silence(known: Known) -> str:
+    silent = known.directory.silent
+    told = (why or f"engine {name} is being asked." for name, why in silent.items())
+    return f"the VMs of an engine are not known yet: {' '.join(told)}"

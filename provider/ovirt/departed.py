@@ -1,0 +1,72 @@
+"""What an engine said, asked for one VM alone, of VMs that are not selected any more. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# More than leave in a bad week; the oldest are forgotten first.
+_REMEMBERED = 4096
+
+
+class Word(StrEnum):
+    """What the engine said: there is no such VM, or there is one that is not selected."""
+
+    GONE = "gone"
+    UNSELECTED = "unselected"
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """A VM that is not selected, and its name as far as it was listed."""
+
+    id: str
+    engine_id: str
+    word: Word
+    name: str | None = None
+
+
+class Departed:
+    """The newest word on each VM that is not selected, of the engine that was listed last."""
+
+    def __init__(self) -> None:
+        self._engine_id = ""
+        self._by_id: dict[str, Departure] = {}
+
+    def serve(self, engine_id: str) -> None:
+        """This engine answers now; what another has said is forgotten."""
+        if engine_id != self._engine_id:
+            self._engine_id = engine_id
+            self._by_id.clear()
+
+    def heard(self, instance_id: str, word: Word | None) -> None:
+        """The engine was asked for this VM alone; None when it is selected."""
+        before = self._by_id.pop(instance_id, None)
+        if word is None:
+            return
+        name = before.name if before else None
+        self._by_id[instance_id] = Departure(instance_id, self._engine_id, word, name)
+        if len(self._by_id) > _REMEMBERED:
+            del self._by_id[next(iter(self._by_id))]
+
+    def are_selected(self, ids: Iterable[str]) -> None:
+        """These are in the newest listing."""
+        for instance_id in self._by_id.keys() & set(ids):
+            del self._by_id[instance_id]
+
+    def was_called(self, instance_id: str, name: str | None) -> None:
+        """A VM of which the engine was asked had this name when it was listed."""
+        if departure := self._by_id.get(instance_id):
+            self._by_id[instance_id] = replace(departure, name=name)
+
+    def get(self, instance_id: str) -> Departure | None:
+        """What is known of this VM; None when it is selected or was never asked for."""
+        return self._by_id.get(instance_id)
+
+    def named(self, name: str) -> tuple[Departure, ...]:
+        """Those that had this name when they were listed last."""
+        return tuple(one for one in self._by_id.values() if one.name == name)
