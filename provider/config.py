@@ -222,16 +222,31 @@ class LeaderElection(Section):
 
 
 class Server(Section):
-    """The port that serves probes and metrics."""
+    """The port that serves probes, metrics and lookups."""
 
-    bind: BindAddress = "127.0.0.1:10258"
-    """Address and port: `127.0.0.1:10258`, `[::1]:10258`."""
+    bind: BindAddress = "[::]:10258"
+    """Address and port, such as `127.0.0.1:10258`; `[::]` is every address of both families."""
+    certificate_file: Path | None = None
+    """File with the port's certificate (PEM), issuers after it; self-signed when not given."""
+    key_file: Path | None = None
+    """File with the certificate's private key (PEM, without a passphrase)."""
 
     @property
     def address(self) -> tuple[str, int]:
         """Host without brackets, and port."""
         host, _, port = self.bind.rpartition(":")
         return host.strip("[]"), int(port)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only programs of this machine can reach the port."""
+        return _is_loopback(self.address[0])
+
+    @model_validator(mode="after")
+    def _certificate_has_a_key(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("give both certificate_file and key_file, or neither")
+        return self
 
 
 class Limits(Section):

@@ -46,7 +46,8 @@ def test_the_smallest_file_has_sound_defaults(config_file: Path) -> None:
     assert config.selection_of(config.engines[0]).tag == "docker-host"
     assert config.registration.mode == "create"
     assert config.intervals.poll == timedelta(seconds=30)
-    assert config.server.address == ("127.0.0.1", 10258)
+    assert config.server.address == ("::", 10258)
+    assert not config.server.is_loopback
 
 
 def test_values_of_the_file_are_read(config_file: Path) -> None:
@@ -81,13 +82,14 @@ def test_the_environment_overrides_a_scalar(
     assert config.intervals.resync == timedelta(minutes=2)
 
 
-@pytest.mark.parametrize("variable", list(scalar_paths()))
+@pytest.mark.parametrize(("variable", "path"), scalar_paths().items())
 def test_each_scalar_has_a_variable_that_is_listened_to(
-    variable: str, config_file: Path, monkeypatch: pytest.MonkeyPatch
+    variable: str, path: tuple[str, ...], config_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "=nonsense=;")
 
-    assert any(variable in problem for problem in problems(config_file, MINIMAL))
+    # A file that is given alone is the fault of its section, whose error names both.
+    assert any(path[-1] in problem for problem in problems(config_file, MINIMAL))
 
 
 def test_an_unknown_variable_is_an_error_with_a_suggestion(
@@ -164,6 +166,7 @@ extra: 1
         ("addresses: {exclude: [5]}", "5 is not a network"),
         ("addresses: {families: []}", "at least 1 item"),
         ("server: {bind: '1'}", "write address and port"),
+        ("server: {key_file: /k.pem}", "give both certificate_file and key_file"),
         ("selection: {tag: 'a b'}", "an oVirt tag has letters"),
         ("selection: {search: 'status=up'}", "'status' is not allowed here"),
         ("selection: {search: 'sortby name'}", "'sortby' is not allowed here"),
