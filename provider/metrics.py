@@ -15,6 +15,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_FROM_MEMORY = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _MINUTES = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)
 
 
@@ -30,10 +31,12 @@ class Metrics:
         self._lifecycle_series()
         self._api_series()
         self._leader_series()
+        self._server_series()
         self.reload_failing = self._gauge(
             "reload_failing",
             "Whether a changed file cannot be used and what it held before is at work; file is"
-            " configuration, ca_file, password_file, kubernetes_access or kubernetes_token.",
+            " configuration, ca_file, password_file, kubernetes_access, kubernetes_token or"
+            " serving_certificate.",
             "file",
             "engine",
         )
@@ -196,4 +199,39 @@ class Metrics:
             "Renewals for which the Lease had to be read first, as another had changed it.",
             ("name",),
             registry=self.registry,
+        )
+
+    def _server_series(self) -> None:
+        self.http_requests = self._counter(
+            "http_requests_total",
+            "Requests to the served port, by pattern of the path (`unknown`: no such path) and"
+            " status.",
+            "route",
+            "code",
+        )
+        self.http_request_duration = self._histogram(
+            "http_request_duration_seconds",
+            "Time until an answer was ready, reviews included; streams are not counted.",
+            "route",
+            buckets=_FROM_MEMORY,
+        )
+        self.http_connections = self._gauge(
+            "http_connections", "Connections to the served port, in every state."
+        )
+        self.http_connections_cut = self._counter(
+            "http_connections_cut_total",
+            "Connections that were cut, by cause: handshake, head, idle, answer (each took too"
+            " long), room (it gave way to another).",
+            "cause",
+        )
+        self.reviews = self._counter(
+            "reviews_total",
+            "Questions to the API server about who asks here, by kind (token, access) and result"
+            " (allowed, denied, error).",
+            "kind",
+            "result",
+        )
+        self.serving_certificate_expiry = self._gauge(
+            "serving_certificate_expiry_timestamp_seconds",
+            "When the certificate of the served port ends; 0 without TLS.",
         )
