@@ -30,6 +30,7 @@ from provider.ovirt.client import EngineClient
 from provider.ovirt.events import EventFeed
 from provider.ovirt.inventory import Inventory
 from provider.ovirt.rotation import PasswordWatch
+from provider.web.catalogue import Catalogue
 from provider.web.health import Check
 from provider.web.server import WebServer
 
@@ -90,6 +91,7 @@ class App:
             informer = NodeInformer(api, metrics)
             rights = RightsWatch(api, metrics)
             leader = _Leader(config, api, informer, inventories, metrics, self._reloads, rights)
+            catalogue = Catalogue(config, leader.fleet, informer, inventories)
             self._measure_reloads()
             checks = _readiness(informer, inventories), _liveness(elector)
             web = await stack.enter_async_context(
@@ -98,7 +100,7 @@ class App:
             engines = [engine.name for engine in config.engines]
             _log.info("started", engines=engines, api=self._access.url, port=web.port)
             leading = elector.run(leader.run) if elector else leader.run()
-            asking: tuple[Part, ...] = *inventories, *feeds, *watches, rights
+            asking: tuple[Part, ...] = *inventories, *feeds, *watches, rights, catalogue
             await _together(leading, informer.run(), *(part.run() for part in asking))
         raise AssertionError  # a part never ends by itself
 
@@ -146,7 +148,7 @@ class _Leader:
     ) -> None:
         self._inventories = inventories
         recorder = EventRecorder(api, metrics)
-        fleet = Fleet(config, inventories)
+        self.fleet = fleet = Fleet(config, inventories)
         parts = config, api, informer, fleet, recorder, metrics
         nodes = NodeController(*parts)
         registration = RegistrationController(*parts)

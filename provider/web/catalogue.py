@@ -1,0 +1,268 @@
+"""What a replica knows, ready to be served: a row for each instance, Node and engine.
+
+Rows are made when something changed, a few at a time, and come to be seen all at once: an answer
+never mixes what is before with what is after a listing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
+
+import structlog
+
+from provider.decisions.lookup import Known
+from provider.decisions.members import Index, member_key
+from provider.model import Unreadable
+from provider.web.engines import EngineView
+from provider.web.matches import Matches
+from provider.web.ring import Ring
+from provider.web.rows import encode, instance_row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from provider.config import Config
+    from provider.decisions.identity import Directory
+    from provider.kube.informer import NodeInformer
+    from provider.ovirt.inventory import Inventory
+    from provider.web.documents import NodeRow
+    from provider.web.rows import Row
+
+T = TypeVar("T")
+
+INSTANCE = "instance"
+NODE = "node"
+ENGINE = "engine"
+
+_CHUNK = 40  # rows that are made before others get their turn: 3 ms
+_CHAPTER = 250  # rows that `everything` gives at once
+_REST = 0.1  # seconds between two renewals: a burst of changes is one
+_LOOK = 1.0  # seconds between two looks at what the engines' listings end in
+_REMEMBERED = 16_384  # changed keys: 5,000 instances and their Nodes, and as many that are gone
+
+_log = structlog.get_logger(__name__)
+
+
+class Fleet(Protocol):
+    """What all engines have told, joined."""
+
+    directory: Directory
+
+    def subscribe(self, callback: Callable[[frozenset[str]], None]) -> None:
+        """Have `callback` called with the changed ids each time that the directory is new."""
+        ...
+
+
+class Catalogue:
+    """Rows by kind and key, and which of them changed.
+
+    Kinds and keys: `instance` with `<engine>/<VM id>`, `node` with the Node's name, `engine` with
+    the engine's configured name. Exists on every replica; `run` keeps it true.
+
+    `epoch` is random for each process: a sequence number means something only beside it.
+    `known` is what a key is looked up in, `order` the rows of all instances by name and id,
+    `nodes` those of Nodes by name.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        fleet: Fleet,
+        informer: NodeInformer,
+        inventories: Iterable[Inventory],
+    ) -> None:
+        self.epoch = secrets.token_hex(4)
+        self.config = config
+        self.directory = fleet.directory
+        self.order: Sequence[Row] = ()
+        self.engines: Mapping[str, EngineView] = {
+            i.engine.name: EngineView(i) for i in inventories
+        }
+        self._fleet = fleet
+        self._informer = informer
+        self._rows: dict[str, Row] = {}
+        self._index = Index()
+        self._matches = Matches(informer.nodes)
+        self._ring = Ring(_REMEMBERED)
+        self._changed: set[str] = set()  # ids of instances
+        self._touched: set[str] = set()  # names of Nodes
+        self._due = asyncio.Event()
+        fleet.subscribe(self._instances_changed)
+        informer.subscribe(self._node_changed)
+
+    # ---- what is there -----------------------------------------------------------------------
+
+    @property
+    def generation(self) -> int:
+        """How many changes of rows there were; the sequence number of the newest.
+
+        That an engine was listed anew and nothing was found to have changed counts as none: the
+        age of what is known is not part of what is known.
+        """
+        return self._ring.sequence
+
+    @property
+    def rows(self) -> Mapping[str, Row]:
+        """The rows of instances by key."""
+        return self._rows
+
+    @property
+    def nodes(self) -> Mapping[str, NodeRow]:
+        """The rows of Nodes by name."""
+        return self._matches.rows
+
+    @property
+    def are_nodes_listed(self) -> bool:
+        """Whether all Nodes have been listed once and their rows are made."""
+        return self._informer.is_synced and self._matches.is_complete
+
+    @property
+    def known(self) -> Known:
+        """All that a key is looked up in, as of now."""
+        failing = {name: view.error for name, view in self.engines.items() if view.error}
+        return Known(
+            self.directory, failing, self._index, self._informer.nodes, self.are_nodes_listed
+        )
+
+    def render(self, kind: str, key: str) -> bytes | None:
+        """The row as JSON, as it is now; None when there is none (any more)."""
+        match kind:
+            case "instance":
+                row = self._rows.get(key)
+                return row.body if row else None
+            case "node":
+                node = self._matches.rows.get(key)
+                return encode(node) if node else None
+        engine = self.engines.get(key)
+        return encode(engine.state) if engine else None
+
+    def everything(self) -> Iterator[list[tuple[str, str, bytes]]]:
+        """All rows that there are when it begins, as (kind, key, JSON), engines first.
+
+        A few at a time, so that others get their turn in between. Each is as of when it is given:
+        whoever has taken `generation` before learns by `since` of what changed meanwhile.
+        """
+        keys = [
+            *((ENGINE, name) for name in self.engines),
+            *((INSTANCE, row.member.key) for row in self.order),
+            *((NODE, name) for name in self.nodes),
+        ]
+        for first in range(0, len(keys), _CHAPTER):
+            chapter = keys[first : first + _CHAPTER]
+            yield [(*key, body) for key in chapter if (body := self.render(*key)) is not None]
+
+    def sequence_of(self, kind: str, key: str) -> int:
+        """The number of the row's last change; larger when that is long ago, never smaller."""
+        return self._ring.of((kind, key))
+
+    # ---- what changed ------------------------------------------------------------------------
+
+    def since(self, sequence: int) -> tuple[int, tuple[tuple[str, str], ...]] | None:
+        """Where we are now, and the (kind, key) of what changed after `sequence`.
+
+        Each once, in the order of its last change; `render` says what it is now. None when
+        `sequence` is too old, or none of this `epoch`.
+        """
+        keys = self._ring.since(sequence)
+        return None if keys is None else (self.generation, keys)
+
+    async def changed(self, sequence: int) -> None:
+        """Return once something has changed after `sequence`."""
+        await self._ring.changed(sequence)
+
+    # ---- how it is kept true -----------------------------------------------------------------
+
+    async def run(self) -> NoReturn:
+        """Make the rows of what changed, until cancelled."""
+        while True:
+            self._due.clear()
+            await self._try()
+            await asyncio.sleep(_REST)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK):
+                    await self._due.wait()
+
+    def _instances_changed(self, changed: frozenset[str]) -> None:
+        self._changed |= changed
+        self._due.set()
+
+    def _node_changed(self, name: str) -> None:
+        self._touched.add(name)
+        self._due.set()
+
+    async def _try(self) -> None:
+        changed, self._changed = self._changed, set()
+        touched, self._touched = self._touched, set()
+        try:
+            await self._renew(self._fleet.directory, changed, touched)
+        except Exception:
+            # What nobody thought of must not end the controller; what was known is still shown.
+            _log.exception("what changed could not be made ready to be served")
+            self._changed |= changed
+            self._touched |= touched
+
+    async def _renew(self, directory: Directory, changed: set[str], touched: set[str]) -> None:
+        is_synced = self._informer.is_synced
+        nodes = self._matches.begin(directory, changed, touched, is_synced=is_synced)
+        for names in _chunks(nodes):
+            self._matches.look_at(names, directory)
+            await asyncio.sleep(0)
+        rows: dict[str, Row | None] = {}
+        for places in _chunks(self._places(changed | self._matches.moved(), directory)):
+            rows.update({member_key(*place): self._make(*place, directory) for place in places})
+            await asyncio.sleep(0)
+        self._show(directory, rows)
+
+    def _places(self, ids: set[str], directory: Directory) -> list[tuple[str, str]]:
+        """Engine and id of these instances wherever they are now, or were."""
+        return [
+            (engine, one)
+            for one in sorted(ids)
+            for engine in self.engines
+            if one in directory.by_id or member_key(engine, one) in self._rows
+        ]
+
+    def _make(self, engine: str, instance_id: str, directory: Directory) -> Row | None:
+        """The row of an instance; None when it is not selected."""
+        snapshot = directory.snapshots.get(engine)
+        if snapshot is None:
+            return None
+        vm = snapshot.instances.get(instance_id) or snapshot.unreadable.get(instance_id)
+        if vm is None:
+            return None
+        node = self._matches.node_of(engine, instance_id)
+        try:
+            return instance_row(vm, snapshot, node, self.config)
+        except Exception:
+            # One VM that nobody thought of must not keep the others from being shown.
+            _log.exception("an instance could not be made ready to be served", id=vm.id)
+            odd = Unreadable(vm.id, vm.name, "the program's log says why")
+            return instance_row(odd, snapshot, node, self.config)
+
+    def _show(self, directory: Directory, rows: Mapping[str, Row | None]) -> None:
+        """Have all of it seen: not a moment with one half of it."""
+        self.directory = directory
+        changed = [(INSTANCE, key) for key, row in rows.items() if self._put(key, row)]
+        if changed:
+            self.order = sorted(self._rows.values(), key=lambda row: row.place)
+        changed += [(NODE, name) for name in self._matches.show()]
+        changed += [(ENGINE, name) for name, view in self.engines.items() if view.look(directory)]
+        self._ring.note(changed)
+
+    def _put(self, key: str, row: Row | None) -> bool:
+        """Whether the row differs from what was seen."""
+        before = self._rows.get(key)
+        if row is None:
+            self._index.remove(key)
+            return self._rows.pop(key, None) is not None
+        self._index.put(row.member)
+        self._rows[key] = row
+        return before is None or before.body != row.body
+
+
+def _chunks(things: Sequence[T]) -> Iterator[Sequence[T]]:
+    for first in range(0, len(things), _CHUNK):
+        yield things[first : first + _CHUNK]

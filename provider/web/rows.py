@@ -1,0 +1,109 @@
+"""Instances and Nodes as rows: the documents that lists are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from provider.decisions.identity import Absent, Foreign, Found, node_name, provider_id
+from provider.decisions.members import Member
+from provider.decisions.metadata import describe
+from provider.model import Instance, Unreadable
+from provider.web.documents import Address, Candidate, InstanceRow, NodeRow
+
+if TYPE_CHECKING:
+    from provider.config import Config
+    from provider.decisions.identity import Match
+    from provider.model import Node, Snapshot
+
+encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An instance as it is served: `body` is `document` in JSON, `text` what `q` looks into."""
+
+    member: Member
+    document: InstanceRow
+    body: bytes
+    text: str
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Where it stands in a list: by name, then id; the engine for ids that two have."""
+        return self.document.name, self.document.id, self.document.engine
+
+
+def instance_row(
+    vm: Instance | Unreadable, snapshot: Snapshot, node: NodeRow | None, config: Config
+) -> Row:
+    """The row of `vm`, a member of `snapshot`, which `node` is."""
+    document = InstanceRow(
+        engine=snapshot.engine,
+        id=vm.id,
+        name=vm.name or "",
+        provider_id=provider_id(vm.id),
+        node=node.name if node else None,
+        managed=node is not None and node.managed,
+        node_name=node_name(vm).name,
+    )
+    if isinstance(vm, Unreadable):
+        document = msgspec.structs.replace(document, unreadable=vm.reason)
+        return _row(Member(snapshot.engine, vm), document)
+    metadata = describe(vm, snapshot, config)
+    document = msgspec.structs.replace(
+        document,
+        status=vm.status,
+        instance_type=metadata.instance_type,
+        zone=metadata.zone,
+        region=metadata.region,
+        cluster=vm.cluster.name if vm.cluster else None,
+        data_center=vm.data_center,
+        host=vm.host,
+        tags=tuple(sorted({tag.name for tag in vm.tags})),
+        addresses=tuple(Address(type=a.type, address=a.address) for a in metadata.addresses),
+        fqdn=vm.fqdn,
+        cpus=vm.cpus,
+        memory=vm.memory,
+        started=vm.started,
+    )
+    return _row(Member(snapshot.engine, vm, metadata.addresses), document)
+
+
+def _row(member: Member, document: InstanceRow) -> Row:
+    addresses = (one.address for one in document.addresses)
+    words = document.name, document.id, document.fqdn or "", *addresses
+    return Row(member, document, encode(document), "\n".join(words).casefold())
+
+
+def node_row(node: Node, match: Match) -> NodeRow:
+    """The row of `node`, of which `match` says what it is."""
+    vm = match.instance if isinstance(match, Found) else None
+    return NodeRow(
+        name=node.name,
+        ready=node.is_ready,
+        managed=node.is_ours,
+        initialized=not node.is_uninitialized,
+        deleting=node.is_deleting,
+        provider_id=node.provider_id,
+        match=type(match).__name__.lower(),
+        instance=Candidate(engine=vm.engine, id=vm.id, name=vm.name) if vm else None,
+        rule=match.rule if isinstance(match, Found) else None,
+        reason=_why(match),
+    )
+
+
+def _why(match: Match) -> str | None:
+    """Why it is not known which instance the node is; None when it is."""
+    match match:
+        case Found():
+            return None
+        case Absent(instance_id=None):
+            return "no selected VM, by no rule"
+        case Absent(instance_id=instance_id):
+            return f"no selected VM has the id {instance_id} of its providerID"
+        case Foreign(provider_id=foreign):
+            return f"it is another cloud provider's: {foreign}"
+    return match.reason
