@@ -7,6 +7,7 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,15 +17,18 @@ if TYPE_CHECKING:
     from tests.kube.audit import AuditEntry
     from tests.kube.control_plane import ControlPlane
 
-PATIENCE = 60.0  # seconds without a write
 LOOK = 0.02  # seconds between two looks at a process
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One round of one of the two; seconds, MiB."""
+    """One round of a client; seconds, MiB.
+
+    `seconds` are from its first write to its last one's answer, `whole` from its start to that.
+    """
 
     seconds: float
+    whole: float
     lead: float | None
     writes: int
     requests: int
@@ -81,16 +85,21 @@ def peak_rss(process: Path) -> float:
 class Clock:
     """What one client did since now, by the audit log."""
 
-    def __init__(self, cluster: ControlPlane, user_agent: str, nodes: int) -> None:
+    def __init__(
+        self, cluster: ControlPlane, user_agent: str, nodes: int, patience: float
+    ) -> None:
+        """`patience` are the seconds without a write after which it is stuck."""
         self._cluster = cluster
         self._user_agent = user_agent
         self._since = cluster.audit_position()
+        self._started = datetime.now(UTC)
         self._nodes = nodes
+        self._patience = patience
 
     async def all_written(self, is_running: Callable[[], bool]) -> None:
         """Return when each node was written twice; Stuck when no write comes any more."""
         agent = f'"userAgent":"{self._user_agent}'.encode()
-        wanted = (agent, b'"verb":"patch"', b'"resource":"nodes"', b'"code":200')
+        wanted = (agent, b'"resource":"nodes"', b'"code":200')
         left, heard = 2 * self._nodes, time.monotonic()
         with (self._cluster.folder / "audit.log").open("rb") as log:
             log.seek(self._since)
@@ -98,10 +107,12 @@ class Clock:
                 lines = log.read().splitlines(keepends=True)
                 if lines and not lines[-1].endswith(b"\n"):
                     log.seek(-len(lines.pop()), 1)
-                found = sum(all(part in line for part in wanted) for line in lines)
+                found = sum(
+                    all(part in line for part in wanted) and is_change(line) for line in lines
+                )
                 left -= found
                 heard = time.monotonic() if found else heard
-                if time.monotonic() - heard > PATIENCE or not is_running():
+                if time.monotonic() - heard > self._patience or not is_running():
                     total = 2 * self._nodes
                     raise Stuck(f"{self._user_agent}: {left} of {total} writes never came")
                 await asyncio.sleep(0.1)
@@ -117,6 +128,7 @@ class Clock:
         took = sorted(per_node(writes))
         return Result(
             seconds=(ended - began).total_seconds(),
+            whole=(ended - self._started).total_seconds(),
             lead=(began - min(lists)).total_seconds() if lists else None,
             writes=len(writes),
             requests=sum(began <= e.received and e.answered <= ended for e in entries),
@@ -126,6 +138,11 @@ class Clock:
             server_cpu=server.cpu(*window),
             rss=client.peak_rss,
         )
+
+
+def is_change(line: bytes) -> bool:
+    """Whether a line of the audit log is of a change of an object."""
+    return b'"verb":"patch"' in line or b'"verb":"update"' in line
 
 
 def per_node(writes: Sequence[AuditEntry]) -> Iterator[float]:

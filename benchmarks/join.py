@@ -27,45 +27,33 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import statistics
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from _bare_loop import USER_AGENT as BARE_USER_AGENT
-from _clock import Clock, Result, Stuck, Watch
-from _stage import PASSWORD, USER, Stage, simulated_engine
+from _clock import Result, Stuck
+from _join import CONSOLE_SCRIPT, HEADS, Rounds, columns, look, rounds, say, summary
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from provider.kube.encode import main_write, status_write
 from provider.model import TAINT_UNINITIALIZED, NodePatch
-from tests.kube.admin import Admin
 from tests.kube.assets import AssetsError, find
-from tests.kube.control_plane import ControlPlane
-from tests.kube.product import USER_AGENT, grant
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from provider.model import Node
 
 BARE_LOOP = Path(__file__).with_name("_bare_loop.py")
 PROFILED = Path(__file__).with_name("_profiled.py")
-CONSOLE_SCRIPT = Path(sys.executable).with_name("ovirt-ccm")
-HEADS = ("seconds", "nodes/s", "req/s", "p50 ms", "p99 ms", "CPU s", "server", "MiB")
-REST = 0.1  # seconds after the last write, for whatever is left to be measured
-
-
-def say(text: str) -> None:
-    """Progress."""
-    print(text, file=sys.stderr, flush=True)
 
 
 # ---- what is written ---------------------------------------------------------------------------
@@ -89,98 +77,39 @@ def bodies(before: Node, after: Node) -> list[tuple[str, str, str]]:
     ]
 
 
-def look(node: Node) -> tuple[object, ...]:
-    """All of a node that an initialisation changes."""
-    taints = frozenset((t.key, t.effect) for t in node.taints)
-    return node.provider_id, node.labels, node.annotations, node.addresses, taints
-
-
 # ---- the two -----------------------------------------------------------------------------------
 
 
-@contextlib.asynccontextmanager
-async def client(*command: str | Path, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The process of a client; asked to end, and waited for, at the end of the block."""
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.PIPE, stdout=output, stderr=output
-        )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
+async def bare_loop(bench: Rounds, model: Mapping[str, Node]) -> Result:
+    """A round of the bare loop, which makes of all nodes what they are in `model`."""
+    await bench.stage.set_up()
+    before = await bench.stage.nodes()
+    task = {
+        "kubeconfig": str(bench.kubeconfig),
+        "workers": bench.workers,
+        "nodes": [bodies(before[name], model[name]) for name in model],
+    }
+    line = json.dumps(task).encode() + b"\n"
+    return await bench.measured(BARE_USER_AGENT, sys.executable, BARE_LOOP, stdin=line)
 
 
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """What all rounds have in common."""
-
-    cluster: ControlPlane
-    kubeconfig: Path
-    folder: Path
-    stage: Stage
-    nodes: int
-    workers: int
-
-    async def product(self, *command: str | Path) -> Result:
-        """A round of the product."""
-        await self.stage.set_up()
-        clock = Clock(self.cluster, USER_AGENT, self.nodes)
-        config = ("--config", self.folder / "config.yaml", "--kubeconfig", self.kubeconfig)
-        return await self._measured(clock, *command, "run", *config)
-
-    async def bare_loop(self, model: Mapping[str, Node]) -> Result:
-        """A round of the bare loop, which makes of all nodes what they are in `model`."""
-        await self.stage.set_up()
-        before = await self.stage.nodes()
-        task = {
-            "kubeconfig": str(self.kubeconfig),
-            "workers": self.workers,
-            "nodes": [bodies(before[name], model[name]) for name in model],
-        }
-        line = json.dumps(task).encode() + b"\n"
-        clock = Clock(self.cluster, BARE_USER_AGENT, self.nodes)
-        return await self._measured(clock, sys.executable, BARE_LOOP, stdin=line)
-
-    async def _measured(self, clock: Clock, *command: str | Path, stdin: bytes = b"") -> Result:
-        """What a client has done, which is ended then."""
-        log = self.folder / "client.log"
-        async with client(*command, log=log) as process, asyncio.TaskGroup() as sampling:
-            server = Watch(*map(self.cluster.pid, ("kube-apiserver", "etcd")))
-            watches = Watch(process.pid), server
-            tasks = [sampling.create_task(watch.run()) for watch in watches]
-            if process.stdin:
-                process.stdin.write(stdin)
-            try:
-                await clock.all_written(lambda: process.returncode is None)
-            except Stuck:
-                say(log.read_text()[-2000:])
-                raise
-            await asyncio.sleep(REST)
-            for task in tasks:
-                task.cancel()
-            return clock.result(*watches)
-
-
-async def measure(bench: Bench, rounds: int) -> tuple[list[Result], list[Result]]:
+async def measure(bench: Rounds, count: int) -> tuple[list[Result], list[Result]]:
     """The results of the product and of the bare loop, round by round."""
     say("a round of the product that is not counted")
     await bench.product(CONSOLE_SCRIPT)
     model = await bench.stage.nodes()
     products: list[Result] = []
     loops: list[Result] = []
-    for n in range(rounds):
+    for n in range(count):
         turns = [
             ("product", partial(bench.product, CONSOLE_SCRIPT), products),
-            ("bare loop", partial(bench.bare_loop, model), loops),
+            ("bare loop", partial(bare_loop, bench, model), loops),
         ]
         for name, turn, results in turns if n % 2 == 0 else turns[::-1]:
             result = await turn()
             results.append(result)
             require_alike(await bench.stage.nodes(), model, name)
-            say(f"round {n + 1} of {rounds}, {name}: {result.seconds:.2f} s")
+            say(f"round {n + 1} of {count}, {name}: {result.seconds:.2f} s")
     return products, loops
 
 
@@ -193,36 +122,15 @@ def require_alike(nodes: Mapping[str, Node], model: Mapping[str, Node], name: st
 
 async def run(arguments: argparse.Namespace, assets: Path) -> None:
     """Measure and print."""
-    count, workers = arguments.nodes, arguments.workers
-    say(f"starting a control plane and an engine with {count} VMs")
-    with (
-        ControlPlane(assets, kcm=arguments.kcm) as cluster,
-        simulated_engine(count) as (url, ids),
-        TemporaryDirectory() as directory,
-    ):
-        folder = Path(directory)
-        configure(folder, url, workers)
-        async with Admin(cluster) as admin:
-            stage = Stage(admin, ids, workers, kcm=arguments.kcm)
-            bench = Bench(cluster, grant(cluster), folder, stage, count, workers)
+    with TemporaryDirectory() as folder:
+        async with rounds(
+            assets, Path(folder), arguments.nodes, arguments.workers, kcm=arguments.kcm
+        ) as bench:
             products, loops = await measure(bench, arguments.rounds)
             if arguments.profile:
                 say("a round of the product that is profiled and not counted")
                 await bench.product(sys.executable, PROFILED, arguments.profile)
     report(arguments, products, loops)
-
-
-def configure(folder: Path, url: str, workers: int) -> None:
-    """Write the product's configuration, which is its defaults."""
-    password_file = folder / "password"
-    password_file.write_text(PASSWORD)
-    engine = {"name": "east", "url": url, "username": USER, "password_file": str(password_file)}
-    config = {
-        "engines": [engine],
-        "server": {"bind": "127.0.0.1:0"},
-        "limits": {"workers": workers},
-    }
-    (folder / "config.yaml").write_text(json.dumps(config))
 
 
 # ---- the report --------------------------------------------------------------------------------
@@ -265,27 +173,6 @@ def report(
             "bare_loop": [asdict(result) for result in loops],
         }
         arguments.json.write_text(json.dumps(numbers, indent=2) + "\n")
-
-
-def summary(values: Sequence[float]) -> str:
-    """The median and all values."""
-    return f"{statistics.median(values):.2f}  ({', '.join(f'{value:.2f}' for value in values)})"
-
-
-def columns(nodes: int, results: Sequence[Result]) -> Iterator[str]:
-    """The cells of a row."""
-
-    def median(value: Callable[[Result], float]) -> float:
-        return statistics.median(map(value, results))
-
-    yield f"{median(lambda r: r.seconds):.2f}"
-    yield f"{median(lambda r: nodes / r.seconds):.0f}"
-    yield f"{median(lambda r: r.requests / r.seconds):.0f}"
-    yield f"{1000 * median(lambda r: r.p50):.0f}"
-    yield f"{1000 * median(lambda r: r.p99):.0f}"
-    yield f"{median(lambda r: r.cpu):.2f}"
-    yield f"{median(lambda r: r.server_cpu):.2f}"
-    yield f"{median(lambda r: r.rss):.0f}"
 
 
 def main() -> None:

