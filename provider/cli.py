@@ -1,7 +1,8 @@
 """argv -> exit status: the console script `ovirt-ccm`.
 
-0 is fine, 1 is problems found or a failure, 2 is wrong usage or a wrong configuration file, 130 is
-ended by Ctrl-C. What a command needs is imported only when it is called.
+0 is fine, 1 is problems found or a failure, 2 is wrong usage or a wrong configuration file, 3 is a
+certain no to a question, 130 is ended by Ctrl-C. What a command needs is imported only when it is
+called.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ COMMANDS = {
         "deletions", "list the nodes that are held whose VM is gone, or let them go"
     ),
     "instances": Entry("instances", "list the selected VMs of all engines"),
+    "get": Entry("get", "ask a running controller, or engine and cluster, for one thing"),
     "tag": Entry("tag", "make VMs Docker hosts: attach the tag, and make it when missing"),
     "untag": Entry("tag", "take the tag from VMs"),
     "demo": Entry("demo", "show all of it with a simulated engine and cluster"),
