@@ -7,6 +7,7 @@ import contextlib
 import json
 import multiprocessing
 import time
+from datetime import timedelta
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from provider.simulator.engine import SimulatedEngine
 from provider.simulator.scenario import (
     ClusterSpec,
     DataCenterSpec,
+    Durations,
     HostSpec,
     NicSpec,
     Scenario,
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
     from tests.kube.admin import Admin, Object
 
 USER = "reader@internal"
+OPERATOR = "operator@internal"
 PASSWORD = "geheim"  # noqa: S105 - of a simulated engine
 PREFIX = "join-"
+MIGRATION = 0.5  # seconds
 
 
 def serve(count: int, pipe: Connection) -> None:
@@ -54,10 +58,14 @@ def scenario(count: int) -> Scenario:
     """VMs whose guests report an IPv4 and an IPv6 address."""
     nic = NicSpec(addresses=(ip_address("10.64.0.1"), ip_address("fd00:64::1")))
     return Scenario(
-        users=(UserSpec(name=USER, password=PASSWORD),),
+        users=(
+            UserSpec(name=USER, password=PASSWORD),
+            UserSpec(name=OPERATOR, password=PASSWORD, role="SuperUser"),
+        ),
+        durations=Durations(migration=timedelta(seconds=MIGRATION)),
         data_centers=(DataCenterSpec(name="paris"),),
         clusters=(ClusterSpec(name="blue", data_center="paris"),),
-        hosts=(HostSpec(name="hv-1", cluster="blue"),),
+        hosts=tuple(HostSpec(name=f"hv-{n}", cluster="blue") for n in (1, 2)),
         tags=(TagSpec(name="docker-host"),),
         vms=(
             VmSpec(

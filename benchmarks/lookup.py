@@ -118,7 +118,7 @@ def all_vms(bench: Bench, product: Served, times: int) -> tuple[list[float], int
     found = []
     for _ in range(times):
         seconds, head, body = product.pool.ask(request)
-        count = len(json.loads(gzip.decompress(body))["items"])
+        count = len(json.loads(gzip.decompress(body))["instances"])
         if "Content-Encoding: gzip" not in head or count != len(bench.ids):
             sys.exit(f"not all VMs, or not compressed: {count}\n{head}")
         found.append(seconds)
