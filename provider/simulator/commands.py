@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from provider.simulator.apirequest import checked_id
+from provider.simulator.permissions import administer
 from provider.simulator.reads import visible_vm
 from provider.simulator.replies import (
     BAD_SYNTAX,
@@ -46,46 +47,13 @@ if TYPE_CHECKING:
 
 _VM_NAME = re.compile(r"[\w.-]{1,64}")
 _VM_TYPES = frozenset({"server", "desktop", "high_performance"})
-_VM_MEMBERS = frozenset(
-    [
-        "name",
-        "description",
-        "comment",
-        "cluster",
-        "template",
-        "memory",
-        "memory_policy",
-        "cpu",
-        "initialization",
-        "type",
-        "os",
-        "instance_type",
-        "bios",
-        "delete_protected",
-        "high_availability",
-        "placement_policy",
-        "stateless",
-        "time_zone",
-        "custom_properties",
-        "display",
-        "origin",
-        "id",
-        "href",
-        "status",
-        "nics",
-        "tags",
-        "disk_attachments",
-        "next_run",
-        "original_template",
-        "console",
-        "migration",
-        "usb",
-        "io",
-        "sso",
-        "link",
-        "actions",
-    ]
-)
+_VM_MEMBERS = frozenset((
+    "name", "description", "comment", "cluster", "template", "memory", "memory_policy", "cpu",
+    "initialization", "type", "os", "instance_type", "bios", "delete_protected",
+    "high_availability", "placement_policy", "stateless", "time_zone", "custom_properties",
+    "display", "origin", "id", "href", "status", "nics", "tags", "disk_attachments", "next_run",
+    "original_template", "console", "migration", "usb", "io", "sso", "link", "actions",
+))  # fmt: skip
 _NPE = (
     "java.lang.NullPointerException: Cannot invoke "
     '"org.ovirt.engine.core.common.businessentities.VM.getStatus()" because the return value of '
@@ -97,6 +65,8 @@ _NO_HOST = "[Cannot migrate VM. There is no host that satisfies current scheduli
 def write(request: Request, method: str, body: Document | None) -> Reply:
     """The answer to a POST, PUT or DELETE."""
     match request.path:
+        case ("users" | "roles" | "permissions",) if method == "POST":
+            return administer(request, body or {})
         case ("tags", *_):
             return _write_tag(request, method, body or {})
         case ("vms", vm_id, "tags", *_):

@@ -98,5 +98,9 @@ def _content(element: ET.Element) -> Document | str:
         return element.text or ""
     document: Document = dict(element.attrib)
     for child in element:
-        document[child.tag] = _content(child)
+        content = _content(child)
+        if before := document.get(child.tag):
+            document[child.tag] = [*(before if isinstance(before, list) else [before]), content]
+        else:
+            document[child.tag] = content
     return document

@@ -71,24 +71,56 @@ class Network:
 
 
 @dataclass(slots=True, eq=False)
+class Role:
+    """What whoever has it may do: permits by name."""
+
+    id: str
+    name: str
+    permits: frozenset[str]
+    is_administrative: bool = True
+    is_mutable: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Permission:
+    """A role that a user has on the whole system."""
+
+    id: str
+    user: User
+    role: Role
+
+
+@dataclass(slots=True, eq=False)
 class User:
-    """An account. `vms` are the VMs that a `UserRole` may see."""
+    """An account. `vms` are the VMs that a `UserRole` may see.
+
+    One that is not known is in the directory only. `permissions` are granted beside `role`.
+    """
 
     id: str
     name: str
     password: str
     role: str
     vms: frozenset[str] = field(default_factory=frozenset)
+    is_known: bool = True
+    permissions: list[Permission] = field(default_factory=list)
 
     @property
     def is_administrator(self) -> bool:
         """Whether a role on the whole system lets the user see everything."""
-        return self.role in ("SuperUser", "ReadOnlyAdmin")
+        granted = any(one.role.is_administrative for one in self.permissions)
+        return granted or self.role in ("SuperUser", "ReadOnlyAdmin")
 
     @property
     def may_write(self) -> bool:
         """Whether commands of this user are carried out."""
-        return self.role == "SuperUser"
+        return "SuperUser" in (self.role, *(one.role.name for one in self.permissions))
+
+    @property
+    def may_tag(self) -> bool:
+        """Whether tags and their places may be changed."""
+        permits = (one.role.permits for one in self.permissions)
+        return self.may_write or any("tag_management" in names for names in permits)
 
     @property
     def audit_name(self) -> str:

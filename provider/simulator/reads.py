@@ -24,6 +24,11 @@ from provider.simulator.infrastructure import (
     instance_type_document,
 )
 from provider.simulator.objects import NIL_ID
+from provider.simulator.permissions import (
+    permission_document,
+    permit_documents,
+    role_document,
+)
 from provider.simulator.replies import NO_PERMISSION, Fault, Missing, Reply
 from provider.simulator.search import SearchFailed, Table, find
 from provider.simulator.tables import event_table, host_table, named_table, vm_table
@@ -65,16 +70,25 @@ def read(request: Request) -> Reply | VmList:
             return _root(request)
         case ("vms",):
             return _vm_list(request)
-        case ("vms", vm_id):
-            return Reply("vm", one_vm(request, visible_vm(request, vm_id)))
-        case ("vms", vm_id, name) if name in LINKS:
-            return _vm_collection(request, vm_id, name)
-        case ("vms", vm_id, name, part_id) if name in LINKS:
-            return _vm_part(request, vm_id, name, part_id)
+        case ("vms", vm_id, *rest):
+            return _vm(request, vm_id, rest)
+        case ("roles", role_id, "permits"):
+            return listed("permit", permit_documents(request, role_id))
         case (name,) if name in COLLECTIONS:
             return _collection(request, name)
         case (name, object_id) if name in COLLECTIONS:
             return _object(request, name, object_id)
+    raise request.unknown()
+
+
+def _vm(request: Request, vm_id: str, rest: list[str]) -> Reply:
+    match rest:
+        case []:
+            return Reply("vm", one_vm(request, visible_vm(request, vm_id)))
+        case [name] if name in LINKS:
+            return _vm_collection(request, vm_id, name)
+        case [name, part_id] if name in LINKS:
+            return _vm_part(request, vm_id, name, part_id)
     raise request.unknown()
 
 
@@ -224,6 +238,8 @@ def _things(request: Request, name: str) -> tuple[Iterable[Any], Table[Any]]:
         "datacenters": world.data_centers,
         "tags": world.tags,
         "users": world.users,
+        "roles": world.roles,
+        "permissions": world.permissions,
         "networks": world.networks,
         "vnicprofiles": world.networks,
         "instancetypes": world.instance_types,
@@ -254,6 +270,8 @@ def _document(request: Request, name: str, thing: Any) -> Document:  # any objec
         "datacenters": data_center_document,
         "tags": tag_document,
         "users": user_document,
+        "roles": role_document,
+        "permissions": permission_document,
         "networks": network_document,
         "vnicprofiles": vnic_profile_document,
         "instancetypes": instance_type_document,

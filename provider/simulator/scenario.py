@@ -60,6 +60,7 @@ class UserSpec(_Part):
     id: str = ""
     password: str
     role: Role = "ReadOnlyAdmin"
+    known: bool = True
     vms: tuple[str, ...] = ()
 
 

@@ -8,21 +8,27 @@ from typing import TYPE_CHECKING
 from provider.simulator.apirequest import checked_id
 from provider.simulator.documents import tag_document
 from provider.simulator.objects import NIL_ID, Tag
-from provider.simulator.replies import Fault, Missing, Reply, authorize
+from provider.simulator.replies import NOT_AUTHORIZED, Fault, Missing, Reply
 from provider.simulator.vm_document import vm_tag_document
 
 if TYPE_CHECKING:
     from provider.simulator.apirequest import Request
     from provider.simulator.encoding import Document
     from provider.simulator.machine import Vm
+    from provider.simulator.objects import User
 
 _TAG_NAME = re.compile(r"[\w.-]{1,50}")
+
+
+def _authorize(user: User) -> None:
+    if not user.may_tag:
+        raise Fault(403, NOT_AUTHORIZED)
 
 
 def attach(request: Request, vm_id: str, body: Document) -> Reply:
     """The tag, now on the VM; 201 also when it was there already."""
     tag = _wanted_tag(request, body)
-    authorize(request.user)
+    _authorize(request.user)
     vm = request.world.vms.get(vm_id)
     if vm is None:
         raise Fault(400, "[Internal Engine Error]")
@@ -39,7 +45,7 @@ def _wanted_tag(request: Request, body: Document) -> Tag:
 
 def detach(request: Request, vm: Vm, tag_id: str) -> Reply:
     """Done; Missing when the VM does not carry the tag."""
-    authorize(request.user)
+    _authorize(request.user)
     for tag in vm.tags:
         if tag.id == tag_id:
             vm.detach(tag, request.user)
@@ -61,7 +67,7 @@ def create_tag(request: Request, body: Document) -> Reply:
     if not body.get("name"):
         raise Fault(400, "Tag [name] required for add", "Incomplete parameters")
     parent = _wanted_tag(request, body["parent"]) if body.get("parent") else None
-    authorize(request.user)
+    _authorize(request.user)
     _check_tag_name(request, str(body["name"]), None)
     tag = request.world.add_tag(
         str(body["name"]), parent, description=body.get("description"), user=request.user
@@ -78,7 +84,7 @@ def _check_tag_name(request: Request, name: str, own: Tag | None) -> None:
 
 def update_tag(request: Request, tag: Tag, body: Document) -> Reply:
     """The tag with its new name, description or parent."""
-    authorize(request.user)
+    _authorize(request.user)
     if "name" in body:
         _check_tag_name(request, str(body["name"]), tag)
         tag.name = str(body["name"])
@@ -103,7 +109,7 @@ def _move(request: Request, tag: Tag, parent: Tag) -> None:
 
 def delete_tag(request: Request, tag: Tag) -> Reply:
     """Done; the tags below it are gone as well."""
-    authorize(request.user)
+    _authorize(request.user)
     if tag.id == NIL_ID:
         raise Fault(400, "[Cannot remove Tag. The root tag cannot be removed.]")
     request.world.remove_tag(tag.id, request.user)

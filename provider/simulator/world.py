@@ -19,6 +19,8 @@ from provider.simulator.objects import (
     InstanceType,
     Network,
     Nic,
+    Permission,
+    Role,
     Tag,
     User,
 )
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
 
     from provider.simulator.scenario import NicSpec, Scenario, VmSpec
 
+_ROLES = (
+    ("SuperUser", frozenset({"login", "tag_management", "audit_log_management"})),
+    ("ReadOnlyAdmin", frozenset({"login"})),
+    ("TagManager", frozenset({"login", "tag_management", "audit_log_management"})),
+)
 Named = TypeVar("Named", Cluster, DataCenter, Host, Tag, User, Vm, InstanceType, Network)
 
 
@@ -52,10 +59,18 @@ class World:
                 self._add_from(copy)
 
     def _build_frame(self, scenario: Scenario) -> None:
-        self.users = [
-            User(u.id or self._id("user", u.name), u.name, u.password, u.role, frozenset(u.vms))
+        self.accounts = [
+            User(
+                u.id or self._id("user", u.name),
+                u.name,
+                u.password,
+                u.role,
+                frozenset(u.vms),
+                is_known=u.known,
+            )
             for u in scenario.users
         ]
+        self.roles = [Role(self._id("role", name), name, permits) for name, permits in _ROLES]
         self.data_centers = [
             DataCenter(d.id or self._id("dc", d.name), d.name, d.status, d.description, d.local)
             for d in scenario.data_centers
@@ -183,6 +198,22 @@ class World:
     def user(self, key: str) -> User:
         """The account of this id or name."""
         return _named(self.users, key)
+
+    @property
+    def users(self) -> list[User]:
+        """The accounts that the engine knows; others are in its directory only."""
+        return [account for account in self.accounts if account.is_known]
+
+    @property
+    def permissions(self) -> list[Permission]:
+        """All that users may do on the whole system."""
+        first = [
+            Permission(self._id("permission", user.name), user, role)
+            for user in self.users
+            for role in self.roles
+            if role.name == user.role
+        ]
+        return [*first, *(one for user in self.users for one in user.permissions)]
 
     def instance_type(self, key: str) -> InstanceType:
         """The instance type of this id or name."""
