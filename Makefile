@@ -16,7 +16,10 @@ ASSETS := $(if $(filter off,$(KUBE)),,kube-assets)
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header
 
-.PHONY: help install demo test check kube-assets bench soak lock clean
+# Looks at the image and at what is in it; needed by no code and no test.
+TOOLS := build/tools/bin
+
+.PHONY: help install demo test check kube-assets render-programs bench soak image sbom audit lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -29,14 +32,15 @@ install: .venv/.installed ## make .venv, with ovirt-ccm and all tools in it
 demo: install ## simulated engine and cluster, the real controller; Ctrl-C ends it
 	@$(BIN)/ovirt-ccm demo $(ARGS)
 
-test: install $(ASSETS) ## run the tests
+test: install render-programs $(ASSETS) ## run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: install ## everything that a change must pass, quickest first
+check: install $(TOOLS)/.installed ## everything that a change must pass, quickest first
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
+	$(TOOLS)/hadolint Dockerfile
 	@$(MAKE) --no-print-directory test ARGS="--cov --cov-report= $(ARGS)"
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --include='provider/decisions/*' --fail-under=100
@@ -44,16 +48,38 @@ check: install ## everything that a change must pass, quickest first
 kube-assets: install ## build etcd, the Kubernetes control plane and kubectl, once a machine
 	@$(BIN)/python -m tests.kube.assets
 
+render-programs: install ## fetch Helm and kubectl, which render what is shipped, once a machine
+	@$(BIN)/python -m tests.manifests.programs >/dev/null
+
 bench: install kube-assets ## run the benchmarks
 	@for file in benchmarks/[a-z]*.py; do $(BIN)/python "$$file" $(ARGS) || exit; done
 
 soak: install kube-assets ## half an hour of random faults (ARGS="--minutes 5 --seed 2")
 	@$(BIN)/python -m tests.scenarios.soak $(ARGS)
 
+image: ## build the images with podman or docker; .ci/image tells the rest
+	@.ci/image
+
+sbom: $(TOOLS)/.installed ## write dist/sbom.cdx.json: what is in the built image
+	@.ci/sbom $(TOOLS)/python
+
+audit: $(TOOLS)/.installed ## look for known vulnerabilities of what is locked
+	$(TOOLS)/pip-audit --strict --require-hashes --disable-pip -r requirements.lock
+	$(TOOLS)/pip-audit --strict --require-hashes --disable-pip -r requirements-dev.lock
+
+$(TOOLS)/.installed: .ci/tools.lock
+	@$(PYTHON) -m venv --clear build/tools
+	@$(TOOLS)/python -m pip --disable-pip-version-check --no-input install --quiet \
+		--require-hashes --requirement .ci/tools.lock
+	@touch $@
+
 lock: install ## lock the requirements again; UPGRADE=--upgrade takes newer versions
 	$(LOCK) $(UPGRADE) --output-file requirements.lock pyproject.toml
 	$(LOCK) $(UPGRADE) --output-file requirements-dev.lock -c requirements.lock --group dev pyproject.toml
+	$(LOCK) $(UPGRADE) --output-file .ci/build.lock -c requirements-dev.lock .ci/build.in
+	$(LOCK) $(UPGRADE) --output-file .ci/tools.lock .ci/tools.in
 	$(LOCK) $(UPGRADE) --output-file tests/kube/lab/go.lock tests/kube/lab/go.in
+	$(LOCK) $(UPGRADE) --no-deps --output-file tests/manifests/programs.lock tests/manifests/programs.in
 
 clean: ## remove .venv and all that was made in this folder; the built Kubernetes stays in the cache
 	rm -rf .venv build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \

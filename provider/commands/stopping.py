@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ async def until_stopped(work: Coroutine[Any, Any, object]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if os.getpid() == 1:
+        # Whoever loses its parent in a container becomes ours: ended, the kernel buries it.
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     working = asyncio.create_task(work)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
