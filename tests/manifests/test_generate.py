@@ -1,0 +1,35 @@
+"""What is made from something else says the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from tests.manifests.generate import CHART, FILES, ROOT, values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_is_what_it_was_made_from(path: Path) -> None:
+    assert path.read_text("utf-8") == FILES[path](), "run `python -m tests.manifests.generate`"
+
+
+def test_the_table_of_the_values_lacks_none() -> None:
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
+    said = {path for path, _, _ in values()}
+
+    assert [path for path in _leaves(defaults, said) if path not in said] == []
+
+
+def _leaves(section: Any, said: set[str], above: str = "") -> Iterator[str]:
+    for name, value in section.items():
+        path = f"{above}{name}"
+        if isinstance(value, dict) and value and path not in said:
+            yield from _leaves(value, said, f"{path}.")
+        else:
+            yield path
