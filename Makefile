@@ -51,8 +51,8 @@ kube-assets: install ## build etcd, the Kubernetes control plane and kubectl, on
 render-programs: install ## fetch Helm and kubectl, which render what is shipped, once a machine
 	@$(BIN)/python -m tests.manifests.programs >/dev/null
 
-bench: install kube-assets ## run the benchmarks
-	@for file in benchmarks/[a-z]*.py; do $(BIN)/python "$$file" $(ARGS) || exit; done
+bench: install kube-assets ## measure all again into benchmarks/RESULTS.md (ARGS="--only join")
+	@$(BIN)/python benchmarks/results.py $(ARGS)
 
 soak: install kube-assets ## half an hour of random faults (ARGS="--minutes 5 --seed 2")
 	@$(BIN)/python -m tests.scenarios.soak $(ARGS)
