@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from provider.decisions.identity import Directory
     from provider.kube.informer import NodeInformer
     from provider.ovirt.inventory import Inventory
-    from provider.web.documents import NodeRow
+    from provider.web.documents import EngineState, NodeRow
     from provider.web.rows import Row
 
 T = TypeVar("T")
@@ -113,6 +113,16 @@ class Catalogue:
     def nodes(self) -> Mapping[str, NodeRow]:
         """The rows of Nodes by name."""
         return self._matches.rows
+
+    @property
+    def states(self) -> tuple[EngineState, ...]:
+        """What is known of each engine."""
+        return tuple(view.state for view in self.engines.values())
+
+    @property
+    def age(self) -> float:
+        """Seconds since the oldest of the engines' newest listings began."""
+        return max((view.age for view in self.engines.values()), default=0.0)
 
     @property
     def are_nodes_listed(self) -> bool:
@@ -260,7 +270,7 @@ class Catalogue:
             return self._rows.pop(key, None) is not None
         self._index.put(row.member)
         self._rows[key] = row
-        return before is None or before.body != row.body
+        return before is None or (before.body, before.metadata) != (row.body, row.metadata)
 
 
 def _chunks(things: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -9,26 +9,35 @@ import msgspec
 
 from provider.decisions.identity import Absent, Foreign, Found, node_name, provider_id
 from provider.decisions.members import Member
-from provider.decisions.metadata import describe
+from provider.decisions.metadata import LABELS, describe
 from provider.model import Instance, Unreadable
 from provider.web.documents import Address, Candidate, InstanceRow, NodeRow
 
 if TYPE_CHECKING:
     from provider.config import Config
     from provider.decisions.identity import Match
-    from provider.model import Node, Snapshot
+    from provider.model import InstanceMetadata, Node, Snapshot
+
+_OWN_MEMBERS = frozenset(
+    label for what in ("instance type", "zone", "region") for label in LABELS[what]
+)
 
 encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An instance as it is served: `body` is `document` in JSON, `text` what `q` looks into."""
+    """An instance as it is served: `body` is `document` in JSON, `text` what `q` looks into.
+
+    `metadata` is in JSON what its node carries, without its end: the moment that it is as of.
+    None for a VM that cannot be understood.
+    """
 
     member: Member
     document: InstanceRow
     body: bytes
     text: str
+    metadata: bytes | None = None
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -69,13 +78,28 @@ def instance_row(
         memory=vm.memory,
         started=vm.started,
     )
-    return _row(Member(snapshot.engine, vm, metadata.addresses), document)
+    member = Member(snapshot.engine, vm, metadata.addresses)
+    return _row(member, document, _metadata(metadata, document))
 
 
-def _row(member: Member, document: InstanceRow) -> Row:
+def _row(member: Member, document: InstanceRow, metadata: bytes | None = None) -> Row:
     addresses = (one.address for one in document.addresses)
     words = document.name, document.id, document.fqdn or "", *addresses
-    return Row(member, document, encode(document), "\n".join(words).casefold())
+    return Row(member, document, encode(document), "\n".join(words).casefold(), metadata)
+
+
+def _metadata(metadata: InstanceMetadata, document: InstanceRow) -> bytes:
+    """What k8s.io/cloud-provider knows of an instance; text that is not known is empty there."""
+    labels = {**metadata.labels, **metadata.wanted.labels}
+    whole = {
+        "providerID": metadata.provider_id,
+        "instanceType": metadata.instance_type or "",
+        "nodeAddresses": document.addresses,
+        "zone": metadata.zone or "",
+        "region": metadata.region or "",
+        "additionalLabels": {k: v for k, v in sorted(labels.items()) if k not in _OWN_MEMBERS},
+    }
+    return encode(whole)
 
 
 def node_row(node: Node, match: Match) -> NodeRow:
