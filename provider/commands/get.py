@@ -23,7 +23,7 @@ from provider.web.documents import (
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 NO = 3
 """The exit status of `exists` and `shutdown` for a certain no: 1 is that it is not known."""
@@ -33,6 +33,7 @@ _STATUS = (
     "Prints true or false. Exit status: 0 for true, 3 for false; 1 when it cannot be said now."
 )
 _FILTERS = {
+    "engine": "only of the engine of this name",
     "zone": "only of this zone",
     "region": "only of this region",
     "cluster": "only of this oVirt cluster",
@@ -40,6 +41,7 @@ _FILTERS = {
     "tag": "only with this tag",
     "status": "only in this status of the engine, such as up or down",
 }
+_MATCHES = ("found", "absent", "ambiguous", "foreign", "unknown")
 _BY = ("id", "name", "provider_id", "node", "system_uuid", "ip")
 
 
@@ -117,10 +119,19 @@ def _add_nothing(_parser: argparse.ArgumentParser) -> None:
 def _add_filters(parser: argparse.ArgumentParser) -> None:
     for name, text in _FILTERS.items():
         parser.add_argument(f"--{name}", metavar="NAME", help=text)
+    _add_common_filters(parser, "name, id, FQDN or address")
+
+
+def _add_node_filters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--match", choices=_MATCHES, help="only of which this was found")
+    _add_common_filters(parser, "the name")
+
+
+def _add_common_filters(parser: argparse.ArgumentParser, place: str) -> None:
     parser.add_argument(
         "--managed", choices=("true", "false"), help="only whose node is managed, or is not"
     )
-    parser.add_argument("-q", metavar="TEXT", help="only with this in name, id, FQDN or address")
+    parser.add_argument("-q", metavar="TEXT", help=f"only with this in {place}")
 
 
 def _add_key(parser: argparse.ArgumentParser) -> None:
@@ -133,19 +144,23 @@ def _add_key(parser: argparse.ArgumentParser) -> None:
 
 
 def _instances(arguments: argparse.Namespace) -> Question:
-    given = {name: getattr(arguments, name) for name in (*_FILTERS, "managed", "q")}
-    return Question(("instances",), InstanceList, _given(given))
+    return Question(("instances",), InstanceList, _given(arguments, *_FILTERS, "managed", "q"))
+
+
+def _nodes(arguments: argparse.Namespace) -> Question:
+    return Question(("nodes",), NodeList, _given(arguments, "match", "managed", "q"))
 
 
 def _of_instance(document: type[Any], *parts: str) -> Callable[[argparse.Namespace], Question]:
     def question(arguments: argparse.Namespace) -> Question:
-        by = _given({"by": arguments.by})
-        return Question(("instances", arguments.key, *parts), document, by)
+        return Question(("instances", arguments.key, *parts), document, _given(arguments, "by"))
 
     return question
 
 
-def _given(filters: Mapping[str, str | None]) -> dict[str, str]:
+def _given(arguments: argparse.Namespace, *names: str) -> dict[str, str]:
+    """The filters of these names that were given."""
+    filters = {name: getattr(arguments, name) for name in names}
     return {name: value for name, value in filters.items() if value is not None}
 
 
@@ -182,8 +197,8 @@ RESOURCES = {
     ),
     "nodes": Resource(
         "list nodes, what they are and what becomes of them",
-        _add_nothing,
-        lambda _: Question(("nodes",), NodeList),
+        _add_node_filters,
+        _nodes,
         get_report.print_nodes,
     ),
 }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from provider.commands.server import Server
 
-_PAGE = "1000"
+_PAGE = "5000"
 
 
 @dataclass(frozen=True, slots=True)

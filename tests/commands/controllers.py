@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Controller:
-    """Answers by path; what it has no answer for is an unknown path of a controller."""
+    """Answers by path: a document, a response, or a list of them for one request after another."""
 
     url: str
     folder: Path
@@ -57,15 +57,12 @@ class Controller:
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         self.requests.append(request)
-        answer = self.answers.get(request.rel_url.raw_path)
-        match answer:
-            case web.StreamResponse():
-                return answer
-            case None:
-                return problem(404, title="Not Found")
-            case [*pages]:
-                answer = pages[sum(r.path == request.path for r in self.requests) - 1]
-        return web.json_response(answer)
+        path = request.rel_url.raw_path
+        answer = self.answers.get(path, problem(404, title="Not Found"))
+        if isinstance(answer, list):  # one after another, as it is asked
+            asked = sum(one.rel_url.raw_path == path for one in self.requests)
+            answer = answer[asked - 1]
+        return answer if isinstance(answer, web.StreamResponse) else web.json_response(answer)
 
 
 def problem(status: int, **members: Any) -> web.Response:

@@ -1,0 +1,277 @@
+"""`get`: of a running controller, and of engine and cluster themselves."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+
+from tests.commands.controllers import Controller, problem, serving
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+ID = "11111111-1111-4111-8111-111111111111"
+NOW = "2026-05-04T12:00:00Z"
+EAST = {"name": "east", "as_of": NOW, "error": None}
+ROW = {
+    "engine": "east",
+    "id": ID,
+    "name": "w0",
+    "status": "up",
+    "node": "w0",
+    "managed": True,
+    "node_name": "w0",
+    "provider_id": f"ovirt://{ID}",
+    "zone": "blue",
+    "host": "hv-1",
+    "cluster": "blue",
+    "tags": ["docker-host"],
+    "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}],
+    "memory": 8 << 30,
+}
+KEY = f"/v1/instances/{ID}"
+
+
+@pytest.fixture
+async def controller(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> AsyncIterator[Controller]:
+    async with serving(tmp_path, capsys) as one:
+        yield one
+
+
+def page(*rows: dict[str, Any], further: str | None = None, **engine: Any) -> dict[str, Any]:
+    return {
+        "engines": [EAST | engine],
+        "total": 2,
+        "continue": further,
+        "instances": rows,
+    }
+
+
+def words(line: str) -> str:
+    return " ".join(line.split())
+
+
+# ---- a running controller ----------------------------------------------------------------------
+
+
+async def test_vms_are_a_table_with_the_pages_joined(controller: Controller) -> None:
+    controller.answers["/v1/instances"] = [
+        page(ROW, further="more"),
+        page(ROW | {"name": "w1", "unreadable": "no CPU"}),
+    ]
+
+    ended = await controller.run("get", "instances", "--zone", "blue", "-q", "w")
+
+    head, first, second = ended.out.splitlines()
+    assert words(head) == "NAME ID STATUS NODE ZONE HOST CLUSTER ADDRESSES TAGS"
+    assert words(first) == f"w0 {ID} up w0 blue hv-1 blue 10.0.0.1 docker-host"
+    assert "unreadable: no CPU" in second
+    queries = [dict(one.query) for one in controller.requests]
+    assert queries[0] == {"zone": "blue", "q": "w", "limit": "5000"}
+    assert queries[1] == queries[0] | {"continue": "more"}
+
+
+async def test_scripts_get_the_documents_of_the_api(controller: Controller) -> None:
+    controller.answers["/v1/instances"] = page(ROW)
+
+    ended = await controller.run("get", "instances", "--output", "json")
+
+    assert (ended.status, ended.json["instances"][0]["id"]) == (0, ID)
+    assert ended.json["engines"] == [EAST]
+
+
+async def test_no_vm_that_fits_is_said(controller: Controller) -> None:
+    controller.answers["/v1/instances"] = page()
+
+    ended = await controller.run("get", "instances", "--status", "down")
+
+    assert (ended.status, ended.out) == (0, "No VM fits.\n")
+
+
+async def test_an_engine_that_is_away_is_said_with_the_age_of_what_is_shown(
+    controller: Controller,
+) -> None:
+    controller.answers["/v1/instances"] = page(ROW, error="engine east: cannot connect.")
+
+    old = await controller.run("get", "instances")
+    controller.answers["/v1/instances"] = page(as_of=None)
+    never = await controller.run("get", "instances")
+
+    assert (old.status, never.status) == (1, 1)
+    assert "w0" in old.out
+    assert old.err == (
+        "error: engine east: cannot connect. What is shown of it is as of 2026-05-04 12:00:00 UTC."
+        "\n"
+    )
+    assert never.err == "error: engine east has not been listed yet.\n"
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("w0", "/v1/instances/w0"),
+        (f"ovirt://{ID}", f"/v1/instances/ovirt:%2F%2F{ID}"),
+        ("fd00::1", "/v1/instances/fd00::1"),
+        ("ä b?", "/v1/instances/%C3%A4%20b%3F"),
+    ],
+)
+async def test_any_key_arrives_as_it_was_meant(
+    controller: Controller, key: str, path: str
+) -> None:
+    controller.answers[path] = ROW | {"as_of": NOW}
+
+    ended = await controller.run("get", "instance", key, "--by", "name")
+
+    assert (ended.status, ended.err) == (0, "")
+    assert controller.requests[-1].query == {"by": "name"}
+
+
+async def test_one_vm_is_shown_with_all_that_is_known(controller: Controller) -> None:
+    controller.answers[KEY] = ROW | {"as_of": NOW, "started": NOW}
+
+    ended = await controller.run("get", "instance", ID)
+
+    facts = [words(line) for line in ended.out.splitlines()]
+    assert {"name w0", "node w0", "memory 8 GiB", "FQDN -"} <= set(facts)
+    assert facts[-2:] == [
+        "up since 2026-05-04 12:00:00 UTC (the engine's clock)",
+        "as of 2026-05-04 12:00:00 UTC",
+    ]
+
+
+async def test_metadata_are_what_the_framework_calls_so(controller: Controller) -> None:
+    controller.answers[f"{KEY}/metadata"] = {
+        "providerID": f"ovirt://{ID}",
+        "instanceType": "4cpu-8gb",
+        "nodeAddresses": [{"type": "InternalIP", "address": "10.0.0.1"}],
+        "zone": "blue",
+        "region": "east",
+        "additionalLabels": {"ccm.ovirt.org/host": "hv-1"},
+        "as_of": NOW,
+    }
+
+    shown = await controller.run("get", "metadata", ID)
+    told = await controller.run("get", "metadata", ID, "--output", "json")
+
+    assert "label ccm.ovirt.org/host  hv-1" in shown.out
+    assert told.json["additionalLabels"] == {"ccm.ovirt.org/host": "hv-1"}
+
+
+@pytest.mark.parametrize(
+    ("what", "answer", "status", "out"),
+    [
+        ("exists", {"exists": True, "selected": True}, 0, "true\n"),
+        (
+            "exists",
+            {"exists": True, "selected": False},
+            0,
+            "true (it exists, and is not selected)\n",
+        ),
+        ("exists", {"exists": False, "selected": False}, 3, "false\n"),
+        ("shutdown", {"shutdown": True, "status": "down"}, 0, "true (down)\n"),
+        ("shutdown", {"shutdown": False, "status": "up"}, 3, "false (up)\n"),
+    ],
+)
+async def test_yes_and_no_are_statuses_of_their_own(
+    controller: Controller, what: str, answer: dict[str, Any], status: int, out: str
+) -> None:
+    controller.answers[f"{KEY}/{what}"] = answer | {"as_of": NOW}
+
+    ended = await controller.run("get", what, ID)
+
+    assert (ended.status, ended.out) == (status, out)
+
+
+@pytest.mark.parametrize("what", ["exists", "shutdown"])
+async def test_what_is_not_known_is_no_no(controller: Controller, what: str) -> None:
+    controller.refuse(f"{KEY}/{what}", 503, detail="Not confirmed yet.", retry_after=30)
+
+    ended = await controller.run("get", what, ID)
+
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err == "error: Not confirmed yet. Try again in 30 s.\n"
+
+
+async def test_zones_are_counted(controller: Controller) -> None:
+    counts = {"running": 2, "stopped": 1}
+    zone = {"region": "east", "zone": "blue", "instances": 3, "nodes": 2, "statuses": counts}
+    controller.answers["/v1/zones"] = {"engines": [EAST], "zones": [zone]}
+
+    ended = await controller.run("get", "zones")
+
+    assert words(ended.out.splitlines()[1]) == "east blue 3 2 2 0 1 0 0"
+
+
+async def test_nodes_are_a_table_that_says_whether_the_leader_speaks(
+    controller: Controller,
+) -> None:
+    node: dict[str, Any] = {
+        "name": "w0",
+        "ready": None,
+        "managed": True,
+        "initialized": True,
+        "deleting": False,
+        "provider_id": f"ovirt://{ID}",
+        "match": "absent",
+        "reason": "no selected VM",
+        "drift": [],
+        "notices": [],
+        "verdict": {"kind": "wait", "reason": "no listing has it", "missing": ["a listing"]},
+    }
+    controller.answers["/v1/nodes"] = {
+        "engines": [EAST],
+        "leading": False,
+        "total": 1,
+        "continue": None,
+        "nodes": [node],
+    }
+
+    ended = await controller.run("get", "nodes", "--match", "absent")
+
+    _, line, _, last = ended.out.splitlines()
+    assert words(line).startswith("w0 not known yes absent wait")
+    assert "does not lead" in last
+    assert controller.requests[-1].query["match"] == "absent"
+
+
+# ---- changes -----------------------------------------------------------------------------------
+
+
+def stream(*events: str) -> web.Response:
+    return web.Response(text="".join(events), content_type="text/event-stream")
+
+
+def event(kind: str, data: dict[str, Any], last: str = "") -> str:
+    number = f"id: {last}\n" if last else ""
+    return f"event: {kind}\ndata: {json.dumps(data)}\n{number}\n"
+
+
+async def test_changes_are_lines_and_go_on_after_the_last_that_came(
+    controller: Controller,
+) -> None:
+    controller.answers["/v1/changes"] = [
+        stream("retry: 1\n\n", event("reset", {}), event("instance", ROW), ":\n\n"),
+        stream(event("synced", {}, "e-1"), event("engine", EAST, "e-2")),
+        stream(event("instance-removed", {"id": ID}, "e-3")),
+        problem(401),
+    ]
+
+    ended = await controller.run("get", "changes", "--kind", "instance", "--kind", "engine")
+
+    assert [words(line) for line in ended.out.splitlines()] == [
+        "reset all that is known follows",
+        "instance w0 up blue 10.0.0.1",
+        "synced that was all; changes follow",
+        "engine east is listed",
+        f'instance-removed {{"id": "{ID}"}}',
+    ]
+    assert ended.status == 1
+    asked = [one.headers.get("Last-Event-ID") for one in controller.requests]
+    assert asked == [None, None, "e-2", "e-3"]
+    assert controller.requests[0].query.getall("kind") == ["instance", "engine"]
