@@ -233,13 +233,14 @@ def _things(request: Request, name: str) -> tuple[Iterable[Any], Table[Any]]:
             return world.hosts, host_table()
         case "jobs":
             return request.jobs, Table("job", {}, lambda _: [], lambda _: 0)
+        case "permissions":
+            return world.permissions, Table("permission", {}, lambda _: [], lambda _: 0)
     things: dict[str, Iterable[Any]] = {
         "clusters": world.clusters,
         "datacenters": world.data_centers,
         "tags": world.tags,
         "users": world.users,
         "roles": world.roles,
-        "permissions": world.permissions,
         "networks": world.networks,
         "vnicprofiles": world.networks,
         "instancetypes": world.instance_types,

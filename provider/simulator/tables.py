@@ -129,6 +129,7 @@ def named_table(kind: str) -> Table[Any]:
     """The columns of everything that is searched by name, description and data centre."""
     columns: dict[str, Column[Any]] = {
         "name": Column(lambda thing: [thing.name]),
+        "usrname": Column(lambda thing: [getattr(thing, "audit_name", "")]),
         "description": Column(lambda thing: [getattr(thing, "description", "")]),
         "status": Column(lambda thing: [getattr(thing, "status", "")]),
         "datacenter": Column(_data_center_name_of),
