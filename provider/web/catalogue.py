@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from provider.config import Config
     from provider.decisions.identity import Directory
-    from provider.kube.informer import NodeInformer
-    from provider.ovirt.inventory import Inventory
+    from provider.model import Node
     from provider.web.documents import EngineState, NodeRow
+    from provider.web.engines import Inventory
     from provider.web.rows import Row
 
 T = TypeVar("T")
@@ -56,6 +56,24 @@ class Fleet(Protocol):
         ...
 
 
+class Informer(Protocol):
+    """The Nodes of the cluster."""
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """All Nodes by name, kept true in place."""
+        ...
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether all Nodes have been listed once."""
+        ...
+
+    def subscribe(self, callback: Callable[[str], None]) -> None:
+        """Have `callback` called with the name of each Node that comes, changes or goes."""
+        ...
+
+
 class Catalogue:
     """Rows by kind and key, and which of them changed.
 
@@ -71,7 +89,7 @@ class Catalogue:
         self,
         config: Config,
         fleet: Fleet,
-        informer: NodeInformer,
+        informer: Informer,
         inventories: Iterable[Inventory],
     ) -> None:
         self.epoch = secrets.token_hex(4)

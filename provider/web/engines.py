@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from provider.web.documents import EngineState
 
 if TYPE_CHECKING:
+    from provider.config import Engine
     from provider.decisions.identity import Directory
-    from provider.ovirt.departed import Departure
-    from provider.ovirt.inventory import Inventory
+    from provider.errors import EngineError
+    from provider.model import Snapshot
+    from provider.ovirt.departed import Departed, Departure
+
+
+class Inventory(Protocol):
+    """What is known of one engine: its newest listing, and what the last one failed with."""
+
+    engine: Engine
+    snapshot: Snapshot | None
+    last_error: EngineError | None
+    departed: Departed
+
+    def absences(self, instance_id: str, engine_id: str, since: float) -> int:
+        """How many complete listings in a row lack this VM, of those since then."""
+        ...
 
 
 class EngineView:
