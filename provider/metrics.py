@@ -107,7 +107,11 @@ class Metrics:
 
     def _node_series(self) -> None:
         self.nodes = self._gauge(
-            "nodes", "Nodes by state: initialised, uninitialised, unmatched.", "state"
+            "nodes", "Nodes by state: initialised, uninitialised, ambiguous, unmatched.", "state"
+        )
+        self.oldest_uninitialised = self._gauge(
+            "oldest_uninitialised_node_seconds",
+            "Age of the oldest Node that waits to be initialised; 0 when none does.",
         )
         self.reconciles = self._counter(
             "reconciles_total",

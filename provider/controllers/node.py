@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import structlog
 
 from provider.decisions.decision import Decision, decide
-from provider.decisions.identity import Found, instance_id_of, parse_provider_id
+from provider.decisions.identity import Ambiguous, Found, instance_id_of, parse_provider_id
 from provider.errors import (
     Conflict,
     Forbidden,
@@ -38,10 +38,15 @@ _log = structlog.get_logger(__name__)
 
 
 class State(StrEnum):
-    """The states of nodes in the metrics; UNMATCHED is any without a certain instance."""
+    """The states of nodes in the metrics.
+
+    AMBIGUOUS is any that two instances fit, UNMATCHED any other that is not initialised and does
+    not wait to be.
+    """
 
     INITIALISED = "initialised"
     UNINITIALISED = "uninitialised"
+    AMBIGUOUS = "ambiguous"
     UNMATCHED = "unmatched"
 
 
@@ -89,10 +94,14 @@ class NodeController:
         raise AssertionError  # its tasks never end by themselves
 
     def count_nodes(self) -> None:
-        """Set the gauge of nodes by state."""
+        """Set the gauges of nodes by state."""
         counts = Counter(self._states.values())
         for state in State:
             self._metrics.nodes.labels(state).set(counts[state])
+        waiting = (node for node in self._informer.nodes.values() if node.is_uninitialized)
+        oldest = min((node.created for node in waiting if node.created), default=None)
+        age = datetime.now(UTC) - oldest if oldest else timedelta()
+        self._metrics.oldest_uninitialised.set(max(0.0, age.total_seconds()))
 
     # ---- what is due -----------------------------------------------------------------------
 
@@ -215,6 +224,8 @@ class NodeController:
 
 
 def _state(node: Node, decision: Decision) -> State:
+    if isinstance(decision.match, Ambiguous):
+        return State.AMBIGUOUS
     if node.is_uninitialized:
         return State.UNINITIALISED
     is_matched = node.is_ours and isinstance(decision.match, Found)
