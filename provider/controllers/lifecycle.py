@@ -35,12 +35,12 @@ from provider.model import TAINT_OUT_OF_SERVICE, TAINT_SHUTDOWN, Level, Notice
 from provider.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from provider.config import Config
     from provider.controllers.fleet import Fleet
     from provider.decisions.identity import Match
-    from provider.decisions.lifecycle import Verdict
+    from provider.decisions.lifecycle import Evidence, Verdict
     from provider.kube.api import KubeApi
     from provider.kube.informer import NodeInformer
     from provider.kube.recorder import EventRecorder
@@ -110,6 +110,16 @@ class LifecycleController:
                     await self._due.wait()
             except TimeoutError:
                 pass
+
+    def evidence(self) -> Callable[[Node, Match], Evidence]:
+        """Tells all that is known now about the life of a node with this match.
+
+        Nothing is asked or written for it: only the leader asks engines for proof.
+        """
+        marked = self._out_of_service()
+        return lambda node, match: self._witness.evidence(
+            node, match, self._deleter.obstacle(node), marked
+        )
 
     def _changed(self, _what: object) -> None:
         self._due.set()

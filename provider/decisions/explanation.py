@@ -136,7 +136,7 @@ def explain(
         changes=differences(node, decision, config),
         adoption=_adoption(node, directory, config),
         remarks=tuple(Remark(n.level, n.reason, n.message) for n in decision.plan.notices),
-        verdict=_outlook(node, match, evidence or _first_evidence(match), config, now),
+        verdict=outlook(node, match, evidence or _first_evidence(match), config, now),
         evidence=_so_far(evidence, config, now) if evidence else None,
         silent_engines=dict(directory.silent),
     )
@@ -236,7 +236,8 @@ def _first_evidence(match: Match) -> Evidence:
     return Evidence(listed=0.0, not_ready_since=0.0, absences=absences)
 
 
-def _outlook(node: Node, match: Match, evidence: Evidence, config: Config, now: float) -> Outlook:
+def outlook(node: Node, match: Match, evidence: Evidence, config: Config, now: float) -> Outlook:
+    """What becomes of `node`, which was matched like this, by `evidence` at `now`."""
     verdict = judge(node, match, evidence, Policy(config.deletion, config.out_of_service), now)
     missing = verdict.missing if isinstance(verdict, Wait) else ()
     return Outlook(kind(verdict), verdict.reason, missing)

@@ -105,7 +105,7 @@ class Catalogue:
         self._index = Index()
         self._matches = Matches(informer.nodes)
         self._ring = Ring(_REMEMBERED)
-        self._changed: set[str] = set()  # ids of instances
+        self._changed = set(fleet.directory.by_id)  # ids of instances
         self._touched: set[str] = set()  # names of Nodes
         self._due = asyncio.Event()
         fleet.subscribe(self._instances_changed)

@@ -12,6 +12,12 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, field
 
+from provider.decisions.explanation import (  # noqa: TC001 - msgspec reads the annotations
+    Explanation,
+    Outlook,
+    Remark,
+)
+
 Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0)]
 
@@ -199,31 +205,12 @@ class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-class Remark(msgspec.Struct, frozen=True, kw_only=True):
-    """What is said of a node: an Event of this level, or with `Waiting` no Event."""
-
-    level: str
-    reason: str
-    message: str
-
-
-class VerdictState(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes of a node: `kind` is keep, wait, ask, hold, delete, mark or unmark.
-
-    `missing` is the evidence that must come first.
-    """
-
-    kind: str
-    reason: str
-    missing: tuple[str, ...] = ()
-
-
 class NodeItem(NodeRow, frozen=True, kw_only=True):
     """A Node in a list: `drift` is what would be written to it now, in words."""
 
     drift: tuple[str, ...]
     notices: tuple[Remark, ...]
-    verdict: VerdictState
+    verdict: Outlook
 
 
 class NodeList(msgspec.Struct, frozen=True, kw_only=True):
@@ -238,3 +225,31 @@ class NodeList(msgspec.Struct, frozen=True, kw_only=True):
     total: Count
     continue_: str | None = field(name="continue")
     nodes: tuple[NodeItem, ...]
+
+
+class NodeAnswer(NodeItem, frozen=True, kw_only=True):
+    """One Node and all that is to be said about it, as data and as text."""
+
+    engines: tuple[EngineState, ...]
+    leading: bool
+    explanation: Explanation
+    text: str
+
+
+# ---- problems --------------------------------------------------------------------------------
+
+
+class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a request has no other answer (RFC 9457); `type` names it for programs.
+
+    `detail` is about this request and carries the remedy. `retry_after` is in seconds. Of an
+    ambiguous key `candidates` are some and `total` is the number of all that fit.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str | None = None
+    retry_after: Count | None = None
+    candidates: tuple[Candidate, ...] = ()
+    total: Count | None = None
