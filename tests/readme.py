@@ -1,4 +1,7 @@
-"""The tables of README.md, made from the code; `python -m tests.readme` writes them."""
+"""The tables of README.md, made from the code.
+
+`python -m tests.readme` writes them, and what manifests/ and the chart have of the code.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,20 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from provider.cli import COMMANDS
 from provider.config import schema
 from provider.metrics import Metrics
 from provider.reasons import MEANINGS
+from tests.manifests import generate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 README = Path(__file__).parent.parent / "README.md"
+RULES = README.with_name("deploy") / "prometheus/rules.yaml"
 
 
 def configuration() -> str:
@@ -82,6 +88,32 @@ def metrics() -> str:
     return _table(("series", "type", "labels", "meaning"), rows)
 
 
+def metric_names() -> frozenset[str]:
+    """The names of all series of our own as Prometheus has them."""
+    names: set[str] = set()
+    for series in vars(Metrics()).values():
+        if isinstance(series, MetricWrapperBase):
+            is_histogram = series._type == "histogram"
+            suffixes = ("_bucket", "_count", "_sum") if is_histogram else ("",)
+            names.update(f"{_name_of(series)}{suffix}" for suffix in suffixes)
+    return frozenset(names)
+
+
+def alerts() -> str:
+    """Every alert, in the words that it comes with."""
+    rules = (
+        rule
+        for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"]
+        for rule in group["rules"]
+    )
+    rows = (
+        (f"`{rule['alert']}`", rule["labels"]["severity"], rule["annotations"]["description"])
+        for rule in rules
+        if "alert" in rule
+    )
+    return _table(("alert", "severity", "what it means and what to do"), rows)
+
+
 def _name_of(series: MetricWrapperBase) -> str:
     return f"{series._name}_total" if series._type == "counter" else series._name
 
@@ -100,6 +132,7 @@ TABLES = {
     "commands": commands,
     "events": events,
     "metrics": metrics,
+    "alerts": alerts,
 }
 
 
@@ -115,3 +148,4 @@ def render(text: str) -> str:
 
 if __name__ == "__main__":
     README.write_text(render(README.read_text("utf-8")), "utf-8")
+    generate.main()
