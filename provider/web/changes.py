@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 from aiohttp import web
 
 from provider.web.feed import Feed, Rows
+from provider.web.operations import Operation
 from provider.web.problems import Problem
+from provider.web.query import ChangesQuery, read
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
     Admit = Callable[[str | None, str], Awaitable[object]]
 
 KINDS = frozenset({"instance", "node", "engine"})
-"""The kinds of rows; `?kind=` may be given more than once."""
+"""The kinds of rows."""
+
+PATH = "/v1/changes"
 
 # Each stream costs a little of every change, and up to a megabyte while its reader is slow.
 _STREAMS = 64
@@ -66,6 +70,20 @@ class Changes:
         self._is_closed = False
 
     @property
+    def operation(self) -> Operation:
+        """What is served here."""
+        return Operation(
+            PATH,
+            "followChanges",
+            "Rows and each change of them, as server-sent events.",
+            self.stream,
+            str,
+            {503: "There are as many streams as may be."},
+            ChangesQuery,
+            media_type="text/event-stream",
+        )
+
+    @property
     def count(self) -> int:
         """How many streams are open."""
         return len(self._streams)
@@ -81,11 +99,15 @@ class Changes:
 
         Ends when the reader goes, takes nothing for a minute or may not read any more.
         """
-        last = request.headers.get("Last-Event-ID") or request.query.get("since", "")
-        feed = Feed(self._catalogue, _kinds(request), last)
+        query = read(request, ChangesQuery)
+        response = web.StreamResponse(headers=_HEADERS)
+        if request.method == "HEAD":
+            return response
         if self._is_closed or self.count >= _STREAMS:
             raise _too_many()
-        response = web.StreamResponse(headers=_HEADERS)
+        kinds = frozenset({query.kind}) if query.kind else KINDS
+        last = request.headers.get("Last-Event-ID") or query.since
+        feed = Feed(self._catalogue, kinds, last)
         stream = asyncio.create_task(self._tell(request, response, feed))
         self._streams.add(stream)
         stream.add_done_callback(self._streams.discard)
@@ -157,14 +179,6 @@ class _Reader:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _kinds(request: web.Request) -> frozenset[str]:
-    asked = frozenset(request.query.getall("kind", ()))
-    if strange := asked - KINDS:
-        detail = f"kind={min(strange)} is none of {', '.join(sorted(KINDS))}."
-        raise Problem(400, "parameter-invalid", "A parameter is invalid", detail)
-    return asked or KINDS
 
 
 def _too_many() -> Problem:

@@ -72,6 +72,16 @@ class KeyQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     by: Annotated[By, Meta(description="What the key is; nothing else is tried.")] | None = None
 
 
+class ChangesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is followed, and from where on."""
+
+    kind: (
+        Annotated[Literal["instance", "node", "engine"], Meta(description="Only rows of this.")]
+        | None
+    ) = None
+    since: Annotated[str, Meta(description="As the header Last-Event-ID, which counts more.")] = ""
+
+
 def read(request: web.Request, kind: type[Q]) -> Q:
     """The request's query; Problem 400 when something of it is not known or no such value."""
     given = request.query

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import ClientSession, ClientTimeout, web
 
-from provider.web.changes import Changes
+from provider.web.changes import PATH, Changes
 from provider.web.problems import Problem, respond
 from tests.web.following import ROW, Follower, SetRows
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from provider.web.changes import Admit
 
-PATH = "/v1/changes"
 RESUME = "Last-Event-ID"
 
 
@@ -34,7 +33,7 @@ class Served:
         self.rows = rows
         self.changes = Changes(rows, admit)
         application = web.Application(middlewares=[_problems])
-        application.router.add_get(PATH, self.changes.stream, allow_head=False)
+        application.add_routes([self.changes.operation.route])
         self.runner = web.AppRunner(application, shutdown_timeout=2)
         self.client: ClientSession
 
@@ -141,7 +140,7 @@ def _change(rows: SetRows, chance: random.Random, names: list[str]) -> None:
             rows.put(*key)
 
 
-@pytest.mark.parametrize("query", ["?since={}", "?kind=node&kind=instance&since={}"])
+@pytest.mark.parametrize("query", ["?since={}", "?kind=node&since={}"])
 async def test_an_id_in_the_query_resumes_as_well(query: str) -> None:
     rows, follower = SetRows(), Follower()
     rows.put("instance", "east/1")
@@ -165,9 +164,13 @@ async def test_only_the_kinds_that_are_asked_for_are_told() -> None:
 async def test_a_kind_that_there_is_not_is_a_bad_request() -> None:
     async with served() as it, it.client.get(f"{PATH}?kind=pod") as reply:
         assert reply.status == 400
-        assert (await reply.json(content_type=None))["detail"] == (
-            "kind=pod is none of engine, instance, node."
-        )
+        assert "kind (engine | instance | node), since" in await reply.text()
+
+
+async def test_a_head_begins_no_stream() -> None:
+    async with served() as it, it.client.head(PATH) as reply:
+        assert (reply.status, reply.content_type) == (200, "text/event-stream")
+        assert it.changes.count == 0
 
 
 @pytest.mark.looptime
