@@ -19,10 +19,10 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # Looks at the image and at what is in it; needed by no code and no test.
 TOOLS := build/tools/bin
 
-.PHONY: help install demo test check kube-assets render-programs bench soak image sbom audit lock clean
+.PHONY: help install demo test check kube-assets render-programs bench soak image sbom audit manifests-audit lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 install: .venv/.installed ## make .venv, with ovirt-ccm and all tools in it
 
@@ -41,6 +41,7 @@ check: install $(TOOLS)/.installed ## everything that a change must pass, quicke
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 	$(TOOLS)/hadolint Dockerfile
+	@$(MAKE) --no-print-directory manifests-audit
 	@$(MAKE) --no-print-directory test ARGS="--cov --cov-report= $(ARGS)"
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --include='provider/decisions/*' --fail-under=100
@@ -67,6 +68,14 @@ audit: $(TOOLS)/.installed ## look for known vulnerabilities of what is locked
 	$(TOOLS)/pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 	$(TOOLS)/pip-audit --strict --require-hashes --disable-pip -r requirements-dev.lock
 
+manifests-audit: render-programs build/checkov/.installed ## look at the manifests with checkov
+	@$(BIN)/python -m tests.manifests.audit build/checkov/bin/checkov
+
+build/checkov/.installed: tests/manifests/checkov.lock
+	@$(BIN)/uv venv --quiet --clear build/checkov
+	@$(BIN)/uv pip sync --quiet --require-hashes --python build/checkov $<
+	@touch $@
+
 $(TOOLS)/.installed: .ci/tools.lock
 	@$(PYTHON) -m venv --clear build/tools
 	@$(TOOLS)/python -m pip --disable-pip-version-check --no-input install --quiet \
@@ -80,6 +89,7 @@ lock: install ## lock the requirements again; UPGRADE=--upgrade takes newer vers
 	$(LOCK) $(UPGRADE) --output-file .ci/tools.lock .ci/tools.in
 	$(LOCK) $(UPGRADE) --output-file tests/kube/lab/go.lock tests/kube/lab/go.in
 	$(LOCK) $(UPGRADE) --no-deps --output-file tests/manifests/programs.lock tests/manifests/programs.in
+	$(LOCK) $(UPGRADE) --output-file tests/manifests/checkov.lock tests/manifests/checkov.in
 
 clean: ## remove .venv and all that was made in this folder; the built Kubernetes stays in the cache
 	rm -rf .venv build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \

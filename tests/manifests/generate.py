@@ -116,14 +116,9 @@ FILES: Mapping[Path, Callable[[], str]] = {
     CHART / "files/scrape-account.yaml": _copy(_PROMETHEUS / "scrape-account.yaml"),
     CHART / "values.schema.json": values_schema,
     CHART / "README.md": readme,
-} | (
-    {
-        CHART / "files/rules.yaml": _copy(RULES),
-        _PROMETHEUS / "prometheus-rule.yaml": prometheus_rule,
-    }
-    if RULES.exists()
-    else {}
-)
+    CHART / "files/rules.yaml": _copy(RULES),
+    _PROMETHEUS / "prometheus-rule.yaml": prometheus_rule,
+}
 """Each file that is made, and what it must hold."""
 
 

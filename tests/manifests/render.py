@@ -52,17 +52,17 @@ class Renderer:
         self, values: Mapping[str, Any] | None = None, *, namespace: str = "kube-system"
     ) -> dict[Key, Object]:
         """The objects of the chart with these values beside those that are needed."""
-        all_values = NEEDED | dict(values or {})
-        return objects(self.helm("template", namespace=namespace, values=all_values))
+        chosen = self.values(NEEDED | dict(values or {}))
+        where = f"--namespace={namespace}"
+        return objects(self.helm("template", "ovirt-ccm", str(CHART), where, chosen))
 
-    def helm(self, verb: str, *arguments: str, namespace: str, values: Mapping[str, Any]) -> str:
-        """What `helm VERB ovirt-ccm CHART` prints."""
+    def values(self, values: Mapping[str, Any]) -> str:
+        """The flag that gives Helm these values."""
         file = self._folder / "values.json"
         file.write_text(json.dumps(values))
-        where = f"--namespace={namespace}"
-        return self._run("helm", verb, "ovirt-ccm", str(CHART), where, f"-f={file}", *arguments)
+        return f"--values={file}"
 
-    def run_helm(self, *arguments: str) -> str:
+    def helm(self, *arguments: str) -> str:
         """What Helm prints."""
         return self._run("helm", *arguments)
 

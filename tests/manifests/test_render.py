@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.manifests.render import Key, Object, Renderer
 
 _KUBERNETES = ("1.34", "1.35", "1.36", "1.37")
-_MONITORS = {"serviceMonitor": {"enabled": True}}
+_MONITORS = {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}}
 _VARIANTS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "with monitors": _MONITORS,
