@@ -19,10 +19,10 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # Looks at the image and at what is in it; needed by no code and no test.
 TOOLS := build/tools/bin
 
-.PHONY: help install demo test check kube-assets render-programs bench soak image sbom audit manifests-audit lock clean
+.PHONY: help install demo test check kube-assets render-programs prometheus-programs bench soak image sbom audit manifests-audit lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
 
 install: .venv/.installed ## make .venv, with ovirt-ccm and all tools in it
 
@@ -32,7 +32,7 @@ install: .venv/.installed ## make .venv, with ovirt-ccm and all tools in it
 demo: install ## simulated engine and cluster, the real controller; Ctrl-C ends it
 	@$(BIN)/ovirt-ccm demo $(ARGS)
 
-test: install render-programs $(ASSETS) ## run the tests
+test: install render-programs prometheus-programs $(ASSETS) ## run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: install $(TOOLS)/.installed ## everything that a change must pass, quickest first
@@ -51,6 +51,9 @@ kube-assets: install ## build etcd, the Kubernetes control plane and kubectl, on
 
 render-programs: install ## fetch Helm and kubectl, which render what is shipped, once a machine
 	@$(BIN)/python -m tests.manifests.programs >/dev/null
+
+prometheus-programs: install ## fetch Prometheus and promtool (Debian's), once a machine
+	@$(BIN)/python -m tests.prometheus.programs >/dev/null
 
 bench: install kube-assets ## measure all again into benchmarks/RESULTS.md (ARGS="--only join")
 	@$(BIN)/python benchmarks/results.py $(ARGS)

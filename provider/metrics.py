@@ -131,8 +131,11 @@ class Metrics:
             buckets=_MINUTES,
         )
         self.registrations = self._counter(
-            "registrations_total", "Nodes registered for VMs, by result.", "result"
+            "registrations_total",
+            "Nodes registered for VMs, by result: created, exists, refused, failed.",
+            "result",
         )
+        _begin(self.registrations, "created", "exists", "refused", "failed")
         self.events = self._counter(
             "events_total", "Events sent on nodes, by reason.", "type", "reason"
         )
@@ -160,6 +163,7 @@ class Metrics:
             "Nodes whose VM is gone, by result: deleted, dry_run, held, unproven, failed.",
             "result",
         )
+        _begin(self.deletions, "deleted", "dry_run", "held", "unproven", "failed")
         self.deletions_latched = self._gauge(
             "deletions_latched", "Whether the budget is exceeded and nothing more is deleted."
         )
@@ -239,3 +243,9 @@ class Metrics:
             "serving_certificate_expiry_timestamp_seconds",
             "When the certificate of the served port ends; 0 without TLS.",
         )
+
+
+def _begin(counter: Counter, *values: str) -> None:
+    """Have a counter's series from the start: a rate sees no first increase of a new one."""
+    for value in values:
+        counter.labels(value)
