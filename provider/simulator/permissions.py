@@ -49,16 +49,20 @@ def permit_documents(request: Request, role_id: str) -> list[Document]:
     role = _role(request, role_id)
     base = f"{API}/roles/{role.id}"
     return [
-        {
-            "name": name,
-            "administrative": str(name != "login").lower(),
-            "href": f"{base}/permits/{number}",
-            "id": number,
-            "role": ref("roles", role.id),
-        }
+        _permit(number, name) | {"href": f"{base}/permits/{number}", "role": ref("roles", role.id)}
         for number, name in _PERMITS.items()
         if name in role.permits
     ]
+
+
+def level_document(level: str) -> Document:
+    """A cluster level: the only place that names every permit."""
+    permits = [_permit(number, name) for number, name in _PERMITS.items()]
+    return {"permits": {"permit": permits}, "href": f"{API}/clusterlevels/{level}", "id": level}
+
+
+def _permit(number: str, name: str) -> Document:
+    return {"name": name, "administrative": str(name != "login").lower(), "id": number}
 
 
 def permission_document(permission: Permission) -> Document:
@@ -99,14 +103,15 @@ def _create_role(request: Request, body: Document) -> Reply:
 
 def _grant(request: Request, body: Document) -> Reply:
     user = request.world.user(body["user"]["id"])
-    role = _role(request, body["role"]["id"])
+    role = _role(request, body["role"].get("id") or body["role"]["name"])
     permission = Permission(str(uuid4()), user, role)
     user.permissions.append(permission)
     return request.created("permission", permission_document(permission))
 
 
-def _role(request: Request, role_id: str) -> Role:
+def _role(request: Request, key: str) -> Role:
+    """The role of this id or name."""
     for role in request.world.roles:
-        if role.id == role_id:
+        if key in (role.id, role.name):
             return role
     raise Missing

@@ -25,6 +25,7 @@ from provider.simulator.infrastructure import (
 )
 from provider.simulator.objects import NIL_ID
 from provider.simulator.permissions import (
+    level_document,
     permission_document,
     permit_documents,
     role_document,
@@ -74,6 +75,8 @@ def read(request: Request) -> Reply | VmList:
             return _vm(request, vm_id, rest)
         case ("roles", role_id, "permits"):
             return listed("permit", permit_documents(request, role_id))
+        case ("clusterlevels", level):
+            return Reply("cluster_level", level_document(level))
         case (name,) if name in COLLECTIONS:
             return _collection(request, name)
         case (name, object_id) if name in COLLECTIONS:
