@@ -10,12 +10,16 @@ import msgspec
 
 from provider.commands import changes, get_report, options, server, terminal
 from provider.commands.engine_states import complain_of
+from provider.commands.explain_report import print_explanation
+from provider.commands.gather import configuration
 from provider.commands.questions import Question, ask_server
+from provider.commands.replica import ask_replica
 from provider.web.documents import (
     Exists,
     InstanceAnswer,
     InstanceList,
     Metadata,
+    NodeAnswer,
     NodeList,
     Shutdown,
     ZoneList,
@@ -24,6 +28,8 @@ from provider.web.documents import (
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
+
+    from provider.commands.server import Server
 
 NO = 3
 """The exit status of `exists` and `shutdown` for a certain no: 1 is that it is not known."""
@@ -89,22 +95,28 @@ def run(arguments: argparse.Namespace) -> int:
         changes.run(asked, arguments)
     resource = RESOURCES[arguments.resource]
     question = resource.question(arguments)
-    if asked is None:
-        raise options.UsageError("not yet")
     with terminal.progress("asking"):
-        answer = asyncio.run(ask_server(asked, question))
+        answer = asyncio.run(_ask(asked, question, arguments))
     if arguments.output == "json":
         terminal.print_json(msgspec.to_builtins(answer))
     else:
         resource.show(answer)
+        if asked and isinstance(answer, NodeList | NodeAnswer):
+            get_report.print_leading(is_leading=answer.leading)
     return _status(answer)
+
+
+async def _ask(asked: Server | None, question: Question, arguments: argparse.Namespace) -> Any:
+    if asked:
+        return await ask_server(asked, question)
+    return await ask_replica(configuration(arguments), arguments.kubeconfig, question)
 
 
 def _status(answer: Any) -> int:
     match answer:
         case Exists(exists=False) | Shutdown(shutdown=False):
             return NO
-        case InstanceList() | NodeList() | ZoneList():
+        case InstanceList() | NodeList() | NodeAnswer() | ZoneList():
             return complain_of(answer.engines)
     return 0
 
@@ -120,6 +132,10 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     for name, text in _FILTERS.items():
         parser.add_argument(f"--{name}", metavar="NAME", help=text)
     _add_common_filters(parser, "name, id, FQDN or address")
+
+
+def _add_node(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("node", metavar="NODE", help="name of a node of the cluster")
 
 
 def _add_node_filters(parser: argparse.ArgumentParser) -> None:
@@ -156,6 +172,10 @@ def _of_instance(document: type[Any], *parts: str) -> Callable[[argparse.Namespa
         return Question(("instances", arguments.key, *parts), document, _given(arguments, "by"))
 
     return question
+
+
+def _node(arguments: argparse.Namespace) -> Question:
+    return Question(("nodes", arguments.node), NodeAnswer)
 
 
 def _given(arguments: argparse.Namespace, *names: str) -> dict[str, str]:
@@ -200,5 +220,11 @@ RESOURCES = {
         _add_node_filters,
         _nodes,
         get_report.print_nodes,
+    ),
+    "node": Resource(
+        "explain one node",
+        _add_node,
+        _node,
+        lambda answer: print_explanation(answer.explanation),
     ),
 }

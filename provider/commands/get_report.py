@@ -86,7 +86,6 @@ def print_nodes(answer: NodeList) -> None:
     """Print a line a Node."""
     narrow = ("NAME", "READY", "MANAGED", "VM", "VERDICT")
     print_table(answer.nodes, _NODES, narrow, "The cluster has no Node.")
-    print_leading(is_leading=answer.leading)
 
 
 def print_zones(answer: ZoneList) -> None:

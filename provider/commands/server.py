@@ -38,14 +38,18 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where a controller is asked, who asks, and how its certificate is checked."""
+    """Where a controller is asked, who asks, and how its certificate is checked.
+
+    `socket` is asked instead of host and port of the URL.
+    """
 
     url: str
-    kubeconfig: Path | None
-    token_file: Path | None
-    ca_file: Path | None
-    name: str | None
-    is_verified: bool
+    kubeconfig: Path | None = None
+    token_file: Path | None = None
+    ca_file: Path | None = None
+    name: str | None = None
+    is_verified: bool = True
+    socket: Path | None = None
 
     @property
     def is_secure(self) -> bool:
@@ -141,7 +145,7 @@ class ServerClient:
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             headers={"User-Agent": "ovirt-ccm", **await _authorization(self._server)},
-            connector=aiohttp.TCPConnector(ssl=_tls(self._server)),
+            connector=_connector(self._server),
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=_LINE,
         )
@@ -235,6 +239,12 @@ def _token(file: Path) -> str:
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ServerError(f"the token file {file} holds no token.", remedy=HOW_TO_GET_ONE)
     return token
+
+
+def _connector(server: Server) -> aiohttp.BaseConnector:
+    if server.socket:
+        return aiohttp.UnixConnector(str(server.socket))
+    return aiohttp.TCPConnector(ssl=_tls(server))
 
 
 def _tls(server: Server) -> ssl.SSLContext | bool:

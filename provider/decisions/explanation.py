@@ -136,7 +136,7 @@ def explain(
         changes=differences(node, decision, config),
         adoption=_adoption(node, directory, config),
         remarks=tuple(Remark(n.level, n.reason, n.message) for n in decision.plan.notices),
-        verdict=outlook(node, match, evidence or _first_evidence(match), config, now),
+        verdict=outlook(node, match, evidence or first_evidence(match), config, now),
         evidence=_so_far(evidence, config, now) if evidence else None,
         silent_engines=dict(directory.silent),
     )
@@ -230,8 +230,8 @@ def _words(values: Iterable[object]) -> str:
 # ---- verdict and evidence --------------------------------------------------------------------
 
 
-def _first_evidence(match: Match) -> Evidence:
-    """What one listing tells, for a node of which nothing else was seen."""
+def first_evidence(match: Match) -> Evidence:
+    """What one listing tells that was made just now, of a node of which nothing else was seen."""
     absences = 1 if isinstance(match, Absent) else 0
     return Evidence(listed=0.0, not_ready_since=0.0, absences=absences)
 

@@ -9,10 +9,13 @@ import pytest
 from aiohttp import web
 
 from tests.commands.controllers import Controller, problem, serving
+from tests.ovirt.lab import many, vm
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from tests.commands.conftest import Lab, MakeLab
 
 ID = "11111111-1111-4111-8111-111111111111"
 NOW = "2026-05-04T12:00:00Z"
@@ -275,3 +278,20 @@ async def test_changes_are_lines_and_go_on_after_the_last_that_came(
     asked = [one.headers.get("Last-Event-ID") for one in controller.requests]
     assert asked == [None, None, "e-2", "e-3"]
     assert controller.requests[0].query.getall("kind") == ["instance", "engine"]
+
+
+# ---- engine and cluster themselves -----------------------------------------------------------
+
+
+async def test_without_a_server_the_engine_and_the_cluster_are_asked(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(2))
+    lab.cluster.kubelet("w0", system_uuid=lab.id_of("w0"))
+
+    ended = await lab.run("get", "instances", "--output", "json")
+
+    assert (ended.status, ended.err) == (0, "")
+    assert [(one["name"], one["node"]) for one in ended.json["instances"]] == [
+        ("w0", "w0"),
+        ("w1", None),
+    ]
+    assert lab.writes() == []
