@@ -25,14 +25,18 @@ from provider.kube.informer import NodeInformer
 from provider.kube.lease import LeaderElector
 from provider.kube.lease_client import LeaseClient
 from provider.kube.recorder import EventRecorder
+from provider.kube.reviews import Reviews
 from provider.metrics import Metrics
 from provider.ovirt.client import EngineClient
 from provider.ovirt.events import EventFeed
 from provider.ovirt.inventory import Inventory
 from provider.ovirt.rotation import PasswordWatch
+from provider.web.access_log import AccessLog
 from provider.web.catalogue import Catalogue
+from provider.web.certificates import ServingCertificate
+from provider.web.guard import Guard
 from provider.web.health import Check
-from provider.web.server import WebServer
+from provider.web.server import Protection, WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
@@ -55,15 +59,29 @@ class Part(Protocol):
 class App:
     """The whole controller; `run` is all that there is to do with it."""
 
-    def __init__(self, config: Config, access: Access, reloads: Iterable[Reload] = ()) -> None:
-        """`reloads` are of the files that others read again."""
+    def __init__(
+        self,
+        config: Config,
+        access: Access,
+        reloads: Iterable[Reload] = (),
+        *,
+        insecure_http: bool = False,
+    ) -> None:
+        """`reloads` are of the files that others read again.
+
+        With `insecure_http` the port is plain HTTP for everybody who reaches it.
+        """
         self._config = config
         self._access = access
         self.metrics = Metrics()
         limits = config.limits
         self._clients = [EngineClient(one, limits, self.metrics) for one in config.engines]
         of_engines = chain.from_iterable(client.reloads for client in self._clients)
-        self._reloads = (*reloads, *access.reloads, *of_engines)
+        self._certificate = (
+            None if insecure_http else ServingCertificate(config.server, self.metrics)
+        )
+        of_port = (self._certificate.reload,) if self._certificate else ()
+        self._reloads = (*reloads, *access.reloads, *of_engines, *of_port)
 
     def remember(self, before: App) -> None:
         """Hold back the passwords that engines have refused to `before`, which has ended."""
@@ -95,14 +113,29 @@ class App:
             self._measure_reloads()
             checks = _readiness(informer, inventories), _liveness(elector)
             web = await stack.enter_async_context(
-                WebServer(config.server, metrics, *checks, leader.count_nodes, ())
+                WebServer(
+                    config.server,
+                    metrics,
+                    *checks,
+                    leader.count_nodes,
+                    (),
+                    await self._protection(stack),
+                    AccessLog(config.logging),
+                )
             )
             engines = [engine.name for engine in config.engines]
             _log.info("started", engines=engines, api=self._access.url, port=web.port)
             leading = elector.run(leader.run) if elector else leader.run()
-            asking: tuple[Part, ...] = *inventories, *feeds, *watches, rights, catalogue
+            asking: tuple[Part, ...] = *inventories, *feeds, *watches, rights, catalogue, web
             await _together(leading, informer.run(), *(part.run() for part in asking))
         raise AssertionError  # a part never ends by itself
+
+    async def _protection(self, stack: AsyncExitStack) -> Protection | None:
+        """What a port needs that other machines can reach; reviews have their own connections."""
+        if self._certificate is None:
+            return None
+        reviews = await stack.enter_async_context(Reviews(self._access, self.metrics))
+        return Protection(self._certificate, Guard(reviews, self.metrics))
 
     def _measure_reloads(self) -> None:
         for one in self._reloads:

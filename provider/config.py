@@ -230,6 +230,8 @@ class Server(Section):
     """File with the port's certificate (PEM), issuers after it; self-signed when not given."""
     key_file: Path | None = None
     """File with the certificate's private key (PEM, without a passphrase)."""
+    connections: int = Field(256, ge=8)
+    """Connections to the port at the same time, of some 300 KiB each; who is idle gives way."""
 
     @property
     def address(self) -> tuple[str, int]:

@@ -59,7 +59,7 @@ async def new_app(
     kubeconfig.write_text(cluster.kubeconfig(), encoding="utf-8")
     server = {"server": {"bind": "127.0.0.1:0"}}
     config = Config(engines=(engine.engine,), **(server | sections))
-    return App(config, await load_access(kubeconfig))
+    return App(config, await load_access(kubeconfig), insecure_http=True)
 
 
 @asynccontextmanager

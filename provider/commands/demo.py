@@ -66,7 +66,8 @@ async def _play(arguments: argparse.Namespace, lab: Lab) -> None:
             await _refuse_namesakes(api, lab)
         try:
             async with asyncio.timeout(arguments.seconds):
-                await _show(View(lab, api, arguments.kubeconfig), App(config, access))
+                app = App(config, access, insecure_http=True)
+                await _show(View(lab, api, arguments.kubeconfig), app)
         except TimeoutError:
             pass
         finally:

@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from provider.kube.access import Access
 
 
-def add_arguments(_parser: argparse.ArgumentParser) -> None:
-    """Nothing of its own: all else is in the configuration file."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """How the port is served; all else is in the configuration file."""
+    parser.add_argument(
+        "--insecure-http",
+        action="store_true",
+        help="serve plain HTTP without asking for tokens; server.bind must be a loopback address",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,13 +43,13 @@ async def _work(arguments: argparse.Namespace) -> NoReturn:
     logs.set_up(watch.config.logging)
     access = await load_access(arguments.kubeconfig)
     try:
-        await follow(watch, access)
+        await follow(watch, access, insecure_http=arguments.insecure_http)
     except asyncio.CancelledError:
         structlog.get_logger(__name__).info("stopped")
         raise
 
 
-async def follow(watch: ConfigWatch, access: Access) -> NoReturn:
+async def follow(watch: ConfigWatch, access: Access, *, insecure_http: bool) -> NoReturn:
     """Work by the configuration in the file, whatever it becomes.
 
     Each new one means new parts in this process, after the old ones have ended in their order:
@@ -59,7 +64,7 @@ async def follow(watch: ConfigWatch, access: Access) -> NoReturn:
     proven: Config | None = None  # what to go back to
     while True:
         logs.set_up(watch.config.logging)
-        app = App(watch.config, access, (watch.reload,))
+        app = App(watch.config, access, (watch.reload,), insecure_http=insecure_http)
         if before:
             app.remember(before)
         else:

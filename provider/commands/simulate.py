@@ -70,7 +70,7 @@ def _introduce(lab: Lab) -> None:
         say(f"[bold]Simulated Kubernetes[/]    {lab.cluster.url}")
     say("\nTry in another terminal:")
     options = f"--config {lab.config_file} --kubeconfig {lab.kubeconfig}"
-    for command in ("check", "run"):
+    for command in ("check", "run --insecure-http"):
         say(f"  ovirt-ccm {command} {options}", soft_wrap=True)
     say(f"  kubectl --kubeconfig {lab.kubeconfig} get nodes --watch", soft_wrap=True)
     say("\nCtrl-C ends it.")

@@ -70,7 +70,8 @@ class Lab:
         kubeconfig = self.file.parent / "kubeconfig"
         kubeconfig.write_text(self.cluster.kubeconfig(), encoding="utf-8")
         watch = ConfigWatch(self.file)
-        self.task = asyncio.create_task(run.follow(watch, await load_access(kubeconfig)))
+        access = await load_access(kubeconfig)
+        self.task = asyncio.create_task(run.follow(watch, access, insecure_http=True))
         await self.started(1)
 
     async def started(self, times: int) -> None:

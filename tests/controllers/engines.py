@@ -53,7 +53,7 @@ class Site:
             "leader_election": {"enabled": False},
         } | sections
         config = Config(engines=tuple(lab.engine for lab in engines), **given)
-        self.app = App(config, await load_access(kubeconfig))
+        self.app = App(config, await load_access(kubeconfig), insecure_http=True)
         task = asyncio.create_task(self.app.run())
         try:
             yield

@@ -127,6 +127,8 @@ class Product:
         kubeconfig: Path,
         folder: Path,
         vms: Iterable[VmSpec],
+        *,
+        insecure_http: bool = True,
         **sections: Any,
     ) -> None:
         self.engine = SimulatedEngine(scenario(vms))
@@ -134,6 +136,7 @@ class Product:
         self._cluster = cluster
         self._kubeconfig = kubeconfig
         self._password_file = folder / "password"
+        self._insecure_http = insecure_http
         self._sections: dict[str, Any] = {
             "intervals": {"poll": "500ms", "wanted": "250ms", "resync": "500ms"},
             "registration": {"mode": "adopt"},
@@ -160,7 +163,8 @@ class Product:
             "password_file": self._password_file,
         }
         config = Config(engines=[east], **self._sections)
-        self.app = App(config, await load_access(self._kubeconfig))
+        access = await load_access(self._kubeconfig)
+        self.app = App(config, access, insecure_http=self._insecure_http)
         self._running = asyncio.create_task(self.app.run())
         return self
 

@@ -141,7 +141,7 @@ class Sites:
     async def start(self) -> None:
         """Start the program."""
         config = Config(engines=self._engines, **self._sections)
-        self.app = App(config, await load_access(self._kubeconfig))
+        self.app = App(config, await load_access(self._kubeconfig), insecure_http=True)
         self._running = asyncio.create_task(self.app.run())
 
     def require_running(self) -> None:

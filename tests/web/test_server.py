@@ -1,33 +1,11 @@
 """Probes and metrics over HTTP."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
-from aiohttp import ClientSession
 
-from provider.config import Server
 from provider.errors import ProviderError
 from provider.metrics import Metrics
 from provider.web.health import Check
-from provider.web.server import WebServer
-
-
-@asynccontextmanager
-async def served(
-    *checks: Check, liveness: tuple[Check, ...] = (), metrics: Metrics | None = None
-) -> AsyncIterator[tuple[ClientSession, WebServer]]:
-    metrics = metrics or Metrics()
-    server = WebServer(
-        Server(bind="127.0.0.1:0"),
-        metrics,
-        checks,
-        liveness,
-        lambda: metrics.queue_depth.set(7),
-        (),
-    )
-    async with server, ClientSession(f"http://127.0.0.1:{server.port}") as client:
-        yield client, server
+from tests.web.served import served, server_of
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/livez"])
@@ -58,7 +36,9 @@ async def test_it_is_ready_when_nothing_is_missing() -> None:
 
 
 async def test_metrics_are_refreshed_before_they_are_rendered() -> None:
-    async with served() as (client, _), client.get("/metrics") as reply:
+    metrics = Metrics()
+    aged = served(metrics=metrics, refresh=lambda: metrics.queue_depth.set(7))
+    async with aged as (client, _), client.get("/metrics") as reply:
         text = await reply.text()
 
     assert reply.content_type == "text/plain"
@@ -76,9 +56,7 @@ async def test_other_paths_and_methods_are_refused() -> None:
 
 async def test_a_port_in_use_is_one_clear_error() -> None:
     async with served() as (_, first):
-        second = WebServer(
-            Server(bind=f"127.0.0.1:{first.port}"), Metrics(), (), (), lambda: None, ()
-        )
+        second = server_of(bind=f"127.0.0.1:{first.port}")
         with pytest.raises(
             ProviderError, match=r"on 127\.0\.0\.1:\d+: Address already in use\. Set server\.bind"
         ):

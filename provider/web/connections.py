@@ -1,0 +1,215 @@
+"""The connections of the port: never more than a bound, and none that only sits there.
+
+A newcomer always gets in, so that probes do: when there is no room, whoever has been silent for
+the longest time gives way, and whoever has shown an accepted token only when nobody else is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, NoReturn
+
+import structlog
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from collections.abc import Callable, Iterator
+
+    from provider.metrics import Metrics
+
+_log = structlog.get_logger(__name__)
+
+# Without descriptors or memory for another connection accept() fails at once, again and again.
+_BREATH = 0.1  # seconds
+_SWEEP = 1.0  # seconds between two looks at what takes too long
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many connections there may be, and how many seconds each may take for what."""
+
+    connections: int
+    handshake: float = 5
+    """Until TLS stands."""
+    head: float = 10
+    """From the beginning until the first request's head is complete."""
+    answer: float = 30
+    """From a request's head until its answer is ready, or begins if it is a stream."""
+    idle: float = 30
+    """From that until the next request's head is complete: to take the answer is part of it."""
+
+
+class Standing(IntEnum):
+    """Who gives way to a newcomer, the first first."""
+
+    STRANGER = 0
+    """Has shown no accepted token."""
+    GUEST = 1
+    """Has shown one; idle."""
+    SERVED = 2
+    """Has shown one; waits for its answer, or takes a stream."""
+
+
+class Connection:
+    """One connection, from `accept` to its end in whatever state."""
+
+    __slots__ = ("_registry", "cause", "deadline", "standing", "task", "transport")
+
+    def __init__(self, registry: Connections, deadline: float) -> None:
+        self._registry = registry
+        self.deadline = deadline
+        self.cause = "head"
+        """What takes too long once the deadline is over."""
+        self.standing = Standing.STRANGER
+        self.transport: asyncio.Transport | None = None
+        """None until the handshake is done."""
+        self.task: asyncio.Task[None] | None = None
+        """What is at work for it and would not end by itself: the handshake, then a stream."""
+
+    def begin(self, now: float) -> None:
+        """A request's head is complete."""
+        self.cause, self.deadline = "answer", now + self._registry.bounds.answer
+        self._registry.move(self, self.standing)
+
+    def trust(self) -> None:
+        """The request's token was accepted."""
+        self._registry.move(self, Standing.SERVED)
+
+    def flow(self) -> None:
+        """The task that runs answers with a stream, which may last."""
+        self.task, self.deadline = asyncio.current_task(), math.inf
+
+    def end(self, now: float) -> None:
+        """The answer is ready, or the stream has ended."""
+        self.cause, self.deadline = "idle", now + self._registry.bounds.idle
+        self.task = None
+        self._registry.move(self, min(self.standing, Standing.GUEST))
+
+    def opened(self, transport: asyncio.Transport) -> None:
+        """It can be spoken on."""
+        self.transport = transport
+
+    def lost(self) -> None:
+        """It is over."""
+        self._registry.forget(self)
+        if self.task:
+            self.task.cancel()
+
+
+class Connections:
+    """Takes connections from listening sockets and bounds them.
+
+    `protocol` makes what speaks on one; it tells the connection when it is opened and lost. With
+    a `context` they are TLS.
+    """
+
+    def __init__(
+        self,
+        bounds: Bounds,
+        metrics: Metrics,
+        context: ssl.SSLContext | None,
+        protocol: Callable[[Connection], asyncio.Protocol],
+    ) -> None:
+        self.bounds = bounds
+        self._metrics = metrics
+        self._context = context
+        self._protocol = protocol
+        # Each in the order of its last sign of life, the longest silent first.
+        self._all: dict[Standing, dict[Connection, None]] = {one: {} for one in Standing}
+        metrics.http_connections.set_function(self.__len__)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._all.values()))
+
+    def __iter__(self) -> Iterator[Connection]:
+        for some in self._all.values():
+            yield from tuple(some)
+
+    async def accept(self, listener: socket.socket) -> NoReturn:
+        """Take what comes to `listener`, one in each turn of the loop, until cancelled."""
+        loop = asyncio.get_running_loop()
+        is_short = False
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(listener)
+            except OSError as error:
+                if not is_short:
+                    _log.warning("no connection can be accepted", error=str(error))
+                is_short = True
+                await asyncio.sleep(_BREATH)
+                continue
+            is_short = False
+            self._take(sock, loop)
+            await asyncio.sleep(0)  # a flood must not keep the loop from all else
+
+    async def sweep(self) -> NoReturn:
+        """Cut what takes too long, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_SWEEP)
+            now = loop.time()
+            for connection in self:
+                if connection.deadline <= now:
+                    self._cut(connection, connection.cause)
+
+    def end_tasks(self) -> None:
+        """End handshakes and streams."""
+        for connection in self:
+            if connection.task:
+                connection.task.cancel()
+
+    def move(self, connection: Connection, standing: Standing) -> None:
+        """It has shown a sign of life and stands so now; nothing if it has been cut meanwhile."""
+        before = self._all[connection.standing]
+        if connection in before:
+            del before[connection]
+            self._all[standing][connection] = None
+            connection.standing = standing
+
+    def forget(self, connection: Connection) -> None:
+        """It is over."""
+        self._all[connection.standing].pop(connection, None)
+
+    def _take(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        if len(self) >= self.bounds.connections:
+            some = next(filter(None, self._all.values()))
+            self._cut(next(iter(some)), "room")
+        connection = Connection(self, loop.time() + self.bounds.head)
+        self._all[Standing.STRANGER][connection] = None
+        connection.task = loop.create_task(self._open(connection, sock))
+        connection.task.add_done_callback(lambda task: _settle(connection, sock, task))
+
+    def _cut(self, connection: Connection, cause: str) -> None:
+        self._metrics.http_connections_cut.labels(cause).inc()
+        connection.lost()
+        if connection.transport:
+            connection.transport.abort()  # a polite end of TLS would wait for the peer
+
+    async def _open(self, connection: Connection, sock: socket.socket) -> None:
+        """Have the protocol speak on `sock`, after the handshake if there is one."""
+        timeouts: dict[str, float] = {}
+        if self._context:
+            timeouts["ssl_handshake_timeout"] = self.bounds.handshake
+            timeouts["ssl_shutdown_timeout"] = 1
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            await loop.connect_accepted_socket(
+                lambda: self._protocol(connection), sock, ssl=self._context, **timeouts
+            )
+        except OSError:  # the peer broke it off or speaks no TLS that we take, or all too slowly
+            if self._context and loop.time() - began >= self.bounds.handshake:
+                self._metrics.http_connections_cut.labels("handshake").inc()
+
+
+def _settle(connection: Connection, sock: socket.socket, handshake: asyncio.Task[None]) -> None:
+    """After the handshake: it is open, or over."""
+    if connection.task is handshake:  # and not a stream, which may already have begun
+        connection.task = None
+    if connection.transport is None:
+        connection.lost()
+        sock.close()

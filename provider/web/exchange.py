@@ -1,0 +1,205 @@
+"""One request and its answer, whatever it is about: guard, errors, headers, counts, log."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
+from aiohttp import web
+
+from provider.web.problems import Problem, of_http, respond, unforeseen
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from provider.metrics import Metrics
+    from provider.web.access_log import AccessLog
+    from provider.web.connections import Connection
+    from provider.web.guard import Guard
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_log = structlog.get_logger(__name__)
+
+_UNKNOWN = "unknown"  # the pattern of a path that is not served
+_MAX_HEADERS = 64
+_LINGER = 1.0  # seconds in which a refused body is thrown away, so that the refusal arrives
+
+# What every answer says unless its handler knows better. Strict-Transport-Security is missing
+# on purpose: it is about names that browsers remember, and would reach every port of them.
+_HEADERS = (
+    ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+
+
+class Protocol(web.RequestHandler):
+    """HTTP on one connection, which it tells of itself."""
+
+    __slots__ = ("_metrics", "connection")
+
+    def __init__(self, server: web.Server, connection: Connection, metrics: Metrics) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # which it takes for: none
+            max_headers=_MAX_HEADERS,
+            lingering_time=_LINGER,
+        )
+        self.connection = connection
+        self._metrics = metrics
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It can be spoken on."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
+        self.connection.opened(transport)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """It is over."""
+        super().connection_lost(exc)
+        self.connection.lost()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what is no HTTP, or whose head is too large."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun, it cannot become another")
+        self._metrics.http_requests.labels(_UNKNOWN, status).inc()
+        phrase = HTTPStatus(status).phrase
+        response = respond(Problem(status, phrase.lower().replace(" ", "-"), phrase))
+        _complete(response)
+        response.force_close()
+        return response
+
+
+class _Target(NamedTuple):
+    """What a request is about: the pattern for counts, the path for the guard."""
+
+    pattern: str
+    path: str
+
+
+class Exchange:
+    """The middleware around all handlers; without a `guard` everybody may read everything.
+
+    The patterns in `is_open` need no token. The right to a pattern such as `/v1/instances/{key}`
+    is asked for all that is below it at once, as `/v1/instances/*`: RBAC grants it by prefix, and
+    a client that reads a thousand keys costs one review.
+    """
+
+    def __init__(
+        self, guard: Guard | None, metrics: Metrics, log: AccessLog, is_open: frozenset[str]
+    ) -> None:
+        self._guard = guard
+        self._metrics = metrics
+        self._log = log
+        self._is_open = is_open
+
+    @web.middleware
+    async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The answer of `handler`, or the Problem that keeps it from answering."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        connection = _connection(request)
+        connection.begin(began)
+        target = _target(request)
+        user = ""
+        response: web.StreamResponse | None = None
+        try:
+            _refuse_body(request)
+            user = await self._admit(request, target, connection)
+            response = await handler(request)
+        except Exception as error:
+            response = _failure(error, target, connection)
+        finally:
+            now = clock()
+            is_stream = connection.task is not None
+            connection.end(now)
+            if response is not None:
+                self._account(request, target, response, user, None if is_stream else now - began)
+        return response
+
+    async def prepare(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Complete the headers; called right before they are sent."""
+        _complete(response)
+        connection = _connection(request)
+        if not isinstance(response, web.Response) and connection.cause == "answer":
+            connection.flow()
+
+    async def _admit(self, request: web.Request, target: _Target, connection: Connection) -> str:
+        if self._guard is None or target.pattern in self._is_open:
+            return ""
+        user = await self._guard.admit(request.headers.get("Authorization"), target.path)
+        connection.trust()
+        return user
+
+    def _account(
+        self,
+        request: web.Request,
+        target: _Target,
+        response: web.StreamResponse,
+        user: str,
+        seconds: float | None,
+    ) -> None:
+        metrics = self._metrics
+        metrics.http_requests.labels(target.pattern, response.status).inc()
+        if seconds is not None:
+            metrics.http_request_duration.labels(target.pattern).observe(seconds)
+        if self._log.is_on:
+            size = response.content_length or response.body_length
+            self._log.write(
+                request.method, request.raw_path, response.status, user, seconds or 0.0, size
+            )
+
+
+def _complete(response: web.StreamResponse) -> None:
+    response.headers["Server"] = "ovirt-ccm"  # and of which version of what is nobody's business
+    for name, value in _HEADERS:
+        response.headers.setdefault(name, value)
+
+
+def _connection(request: web.Request) -> Connection:
+    protocol = request.protocol
+    assert isinstance(protocol, Protocol)  # noqa: S101 - nobody else speaks on the port
+    return protocol.connection
+
+
+def _target(request: web.Request) -> _Target:
+    resource = request.match_info.route.resource
+    if resource is None:
+        return _Target(_UNKNOWN, "")
+    pattern = resource.canonical
+    fixed, has_key, _ = pattern.partition("{")
+    return _Target(pattern, f"{fixed}*" if has_key else pattern)
+
+
+def _refuse_body(request: web.Request) -> None:
+    if request.body_exists:
+        title, detail = "Content too large", "No request has a body here."
+        raise Problem(413, "content-too-large", title, detail, headers={"Connection": "close"})
+
+
+def _failure(error: Exception, target: _Target, connection: Connection) -> web.StreamResponse:
+    """The answer to a request whose handler has raised `error`; raises when it is too late."""
+    match error:
+        case Problem():
+            return respond(error)
+        case web.HTTPException() if error.status >= 400:
+            return respond(of_http(error))
+        case web.HTTPException():  # a redirect
+            return web.Response(status=error.status, headers=error.headers)
+        case ConnectionError():  # the client is gone
+            raise error
+    _log.error("a request failed", route=target.pattern, exc_info=error)
+    if connection.task:
+        raise ConnectionResetError("a stream has begun, its answer cannot become another")
+    return respond(unforeseen())
