@@ -38,8 +38,9 @@ class By(StrEnum):
 class Known:
     """All that a key is looked up in.
 
-    `failing` has by name why the last listing of an engine failed. `index` has the members of all
-    listings, `nodes` the Nodes by name, which count only when `are_nodes_listed`.
+    `failing` has by name why the last listing of an engine failed, also of a silent one. `index`
+    has the members of all listings, `nodes` the Nodes by name, which count only when
+    `are_nodes_listed`.
     """
 
     directory: Directory
@@ -238,5 +239,5 @@ def _unreadable(key: str, by: By | None, known: Known) -> str:
 
 def _silence(known: Known) -> str:
     silent = known.directory.silent
-    told = (why or f"engine {name} is being asked." for name, why in silent.items())
+    told = (known.failing.get(name) or f"engine {name} is being asked." for name in silent)
     return f"the VMs of an engine are not known yet: {' '.join(told)}"

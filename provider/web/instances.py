@@ -179,7 +179,7 @@ class Instances:
 
 
 def _refused(found: Absent | Unknown) -> Problem:
-    detail = f"{found.reason}."
+    detail = f"{found.reason.rstrip('.')}."
     if isinstance(found, Absent):
         return Problem(404, "instance-absent", "There is no such instance", detail)
     title = "It is not known whether there is such an instance"
@@ -189,11 +189,12 @@ def _refused(found: Absent | Unknown) -> Problem:
 def _ambiguous(found: Ambiguous) -> Problem:
     told = [(one.engine, one.instance.id, one.instance.name or "") for one in found.candidates]
     reason = f"{found.reason}. `?by=` says what the key is; a VM id fits one."
-    return _several(reason, sorted(told), len(told))
+    return _several(reason, told, len(told))
 
 
 def _several(reason: str, told: Sequence[tuple[str, str, str]], total: int) -> Problem:
-    candidates = [Candidate(engine=e, id=i, name=n) for e, i, n in told[:_CANDIDATES]]
+    ordered = sorted(told, key=lambda one: one[::-1])[:_CANDIDATES]
+    candidates = [Candidate(engine=e, id=i, name=n) for e, i, n in ordered]
     title = "The key fits several instances"
     return Problem(409, "key-ambiguous", title, reason, candidates=candidates, total=total)
 

@@ -67,7 +67,7 @@ class InstanceLists:
     async def _page(self, query: InstancesQuery) -> bytes:
         states = self._catalogue.states
         rows = await _fitting(self._catalogue.order, query)
-        page, continue_ = cut(rows, query.limit, query.continue_, lambda row: row.place)
+        page, continue_ = cut(rows, query.limit, query.continue_, lambda row: row.place, 3)
         head = {"engines": states, "total": len(rows), "continue": continue_}
         bodies = b",".join([row.body for row in page])
         return encode(head)[:-1] + b',"instances":[' + bodies + b"]}"

@@ -154,7 +154,7 @@ class Nodes:
         if not catalogue.are_nodes_listed:
             raise _unknown()
         rows = [row for _, row in sorted(catalogue.nodes.items()) if _fits(row, query)]
-        page, continue_ = cut(rows, query.limit, query.continue_, lambda row: (row.name,))
+        page, continue_ = cut(rows, query.limit, query.continue_, lambda row: (row.name,), 1)
         items = b",".join(await self._items(page))
         head = {
             "engines": catalogue.states,

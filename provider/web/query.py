@@ -163,25 +163,34 @@ def token(place: Place) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
 
 
-def place(text: str) -> Place:
-    """The place that `continue` says; Problem 400 when nobody has given that."""
+def place(text: str, length: int) -> Place:
+    """The place of so many parts that `continue` says; Problem 400 when nobody has given that."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(raw, type=Place)
+        found = msgspec.json.decode(raw, type=Place)
     except (ValueError, msgspec.MsgspecError):
+        found = ()
+    if len(found) != length:
         detail = "`continue` must be what the page before has given: begin again without it."
-        raise Problem(400, "query-invalid", "The query is not valid", detail) from None
+        raise Problem(400, "query-invalid", "The query is not valid", detail)
+    return found
 
 
 def cut(
-    rows: Sequence[R], limit: int, continue_: str | None, place_of: Callable[[R], Place]
+    rows: Sequence[R],
+    limit: int,
+    continue_: str | None,
+    place_of: Callable[[R], Place],
+    length: int,
 ) -> tuple[Sequence[R], str | None]:
     """A page of `rows`, which are in the order of their places, and how to get the next.
 
-    It begins after the place that `continue_` says, whether something still is there or not: rows
-    that come or go meanwhile move no other from page to page.
+    A place has `length` parts. The page begins after the place that `continue_` says, whether
+    something still is there or not: rows that come or go meanwhile move no other.
     """
-    first = bisect_right(rows, place(continue_), key=place_of) if continue_ else 0
+    first = 0
+    if continue_ is not None:
+        first = bisect_right(rows, place(continue_, length), key=place_of)
     page = rows[first : first + limit]
     is_last = first + limit >= len(rows)
     return page, None if is_last else token(place_of(page[-1]))
