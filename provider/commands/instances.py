@@ -5,112 +5,94 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from provider.commands import options, terminal
+import msgspec
+
+from provider.commands import options, server, terminal
+from provider.commands.engine_states import complain_of
 from provider.commands.gather import Listings, configuration, list_engines
-from provider.decisions.identity import node_name
-from provider.decisions.metadata import describe
+from provider.commands.get_report import addresses_of, print_table, status_of
+from provider.commands.questions import Question, ask_server
+from provider.web.documents import InstanceList
+from provider.web.rows import instance_row
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from provider.commands.get_report import Columns
     from provider.config import Config
-    from provider.model import Instance, Snapshot, Unreadable
+    from provider.decisions.identity import Candidate
+    from provider.web.documents import InstanceRow
 
-# On a narrower terminal a table of all columns cannot be read.
-_WIDE = 140
-_COLUMNS = {
-    "name": "NAME",
-    "id": "ID",
-    "status": "STATUS",
-    "node": "NODE NAME",
-    "zone": "ZONE",
-    "host": "HOST",
-    "cluster": "CLUSTER",
-    "addresses": "ADDRESSES",
-    "tags": "TAGS",
+_COLUMNS: Columns = {
+    "NAME": lambda row: row.name,
+    "ID": lambda row: row.id,
+    "STATUS": status_of,
+    "NODE NAME": lambda row: row.node_name,
+    "ZONE": lambda row: row.zone,
+    "HOST": lambda row: row.host,
+    "CLUSTER": lambda row: row.cluster,
+    "ADDRESSES": addresses_of,
+    "TAGS": lambda row: terminal.words(row.tags),
 }
-_NARROW = ("name", "status", "node", "zone", "addresses")
+_NARROW = ("NAME", "STATUS", "NODE NAME", "ZONE", "ADDRESSES")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The form of the result."""
     options.add_output(parser)
+    server.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table; 1 when an engine could not be asked, the others are shown all the same."""
     terminal.log_warnings()
+    asked = server.of(arguments)
+    if asked:
+        with terminal.progress("asking the controller"):
+            question = Question(("instances",), InstanceList)
+            answer: InstanceList = asyncio.run(ask_server(asked, question))
+        status = complain_of(answer.engines)
+        _show(answer.instances, arguments, is_complete=not status)
+        return status
     config = configuration(arguments)
     with terminal.progress("asking the engines"):
         listings = asyncio.run(list_engines(config))
-    rows = sorted(_rows(listings, config), key=lambda row: (row["name"], row["id"]))
-    if arguments.output == "json":
-        terminal.print_json(rows)
-    else:
-        _print(rows, is_complete=not listings.errors)
+    rows = sorted(_rows(listings, config), key=lambda row: (row.name, row.id))
+    _show(rows, arguments, is_complete=not listings.errors)
     for error in listings.errors:
         terminal.complain(error)
     return 1 if listings.errors else 0
 
 
-def _rows(listings: Listings, config: Config) -> Iterator[dict[str, Any]]:
+def _rows(listings: Listings, config: Config) -> Iterator[InstanceRow]:
     for snapshot in listings.snapshots:
-        for instance in snapshot.instances.values():
-            yield _row(instance, snapshot, config)
-        for unreadable in snapshot.unreadable.values():
-            yield _unreadable(unreadable, snapshot)
+        members: Iterable[Candidate] = (
+            *snapshot.instances.values(),
+            *snapshot.unreadable.values(),
+        )
+        for vm in members:
+            yield instance_row(vm, snapshot, None, config).document
 
 
-def _row(instance: Instance, snapshot: Snapshot, config: Config) -> dict[str, Any]:
-    metadata = describe(instance, snapshot, config)
-    return {
-        "engine": instance.engine,
-        "name": instance.name,
-        "id": instance.id,
-        "status": instance.status,
-        "node": node_name(instance).name,
-        "zone": metadata.zone,
-        "region": metadata.region,
-        "host": instance.host,
-        "cluster": instance.cluster.name if instance.cluster else None,
-        "data_center": instance.data_center,
-        "addresses": [{"type": a.type, "address": a.address} for a in metadata.addresses],
-        "tags": sorted(tag.name for tag in instance.tags),
-    }
+def _show(
+    rows: Sequence[InstanceRow], arguments: argparse.Namespace, *, is_complete: bool
+) -> None:
+    if arguments.output == "json":
+        terminal.print_json([_as_json(row) for row in rows])
+    else:
+        _print(rows, is_complete=is_complete)
 
 
-def _unreadable(instance: Unreadable, snapshot: Snapshot) -> dict[str, Any]:
-    return {
-        "engine": snapshot.engine,
-        "name": instance.name or "",
-        "id": instance.id,
-        "unreadable": instance.reason,
-    }
+def _as_json(row: InstanceRow) -> dict[str, Any]:
+    shown = {"engine": row.engine, "name": row.name, "id": row.id}
+    if row.unreadable:
+        return shown | {"unreadable": row.unreadable}
+    names = ("status", "zone", "region", "host", "cluster", "data_center", "addresses", "tags")
+    facts = msgspec.to_builtins(row)
+    return shown | {"node": row.node_name} | {name: facts[name] for name in names}
 
 
-def _print(rows: list[dict[str, Any]], *, is_complete: bool) -> None:
-    console = terminal.output()
-    if not rows:
-        if is_complete:
-            console.print("No VM is selected.")
-        return
-    columns = tuple(_COLUMNS) if console.width >= _WIDE else _NARROW
-    grid = terminal.table(*(_COLUMNS[column] for column in columns))
-    for row in rows:
-        grid.add_row(*(terminal.cell(_text(row, column)) for column in columns))
-    console.print(grid)
-    if columns == _NARROW:
-        console.print("\nA wider terminal and --output json show all columns.", style="dim")
-
-
-def _text(row: dict[str, Any], column: str) -> str:
-    value = row.get(column)
-    match column:
-        case "status" if "unreadable" in row:
-            return f"unreadable: {row['unreadable']}"
-        case "addresses":
-            return terminal.words(address["address"] for address in value or ()) or "-"
-        case "tags":
-            return terminal.words(value or ())
-    return str(value or "-")
+def _print(rows: Sequence[InstanceRow], *, is_complete: bool) -> None:
+    if rows or is_complete:
+        print_table(rows, _COLUMNS, _NARROW, "No VM is selected.")

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
+import pytest
+
+from provider.decisions.decision import decide
+from provider.decisions.explanation import explain as explain_node
+from provider.decisions.explanation_text import text
+from provider.decisions.identity import directory
+from provider.decisions.lifecycle import Evidence, Presence
+from provider.model import ANNOTATION_ENGINE
 from provider.simulator.scenario import NicSpec
+from tests.builders import ENGINE_ID, config, node, snapshot, uuid_of
+from tests.commands.controllers import serving
 from tests.ovirt.lab import many, vm
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.commands.conftest import Ended, Lab, MakeLab
 
 OTHER_ID = "22222222-2222-4222-8222-222222222222"
@@ -233,3 +246,79 @@ async def test_what_becomes_of_a_node_is_told_with_what_is_missing(make_lab: Mak
     assert gone.json["verdict"]["kind"] == "wait"
     assert gone.json["verdict"]["missing"][0] == "1 of 3 complete listings without it"
     assert "  still missing: 1 of 3 complete listings without it" in told.out
+
+
+async def test_the_table_is_the_text_that_the_api_serves(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(1))
+    lab.cluster.kubelet("w0", system_uuid=lab.id_of("w0"))
+
+    table = await lab.run("explain", "w0")
+    told = await lab.run("get", "node", "w0", "--output", "json")
+
+    shown = [line.rstrip() for line in table.out.splitlines()]
+    assert shown == told.json["text"].splitlines()
+
+
+# ---- a running controller --------------------------------------------------------------------
+
+
+def answer_of_a_controller(**engine: Any) -> dict[str, Any]:
+    """What a replica that does not lead says of a node whose VM is missing from two listings."""
+    gone = node(
+        "gone",
+        taints=(),
+        is_ready=False,
+        annotations={ANNOTATION_ENGINE: ENGINE_ID},
+        provider_id=f"ovirt://{uuid_of('gone')}",
+    )
+    known = directory([snapshot()], {"east": ""}, match_fqdn=False)
+    evidence = Evidence(listed=98.0, absences=2, presence=Presence.GONE, asked=90.0)
+    told = explain_node(gone, decide(gone, known, config()), known, config(), evidence, 100.0)
+    return {
+        "name": "gone",
+        "ready": False,
+        "managed": True,
+        "initialized": True,
+        "deleting": False,
+        "provider_id": gone.provider_id,
+        "match": told.match,
+        "drift": [],
+        "notices": [],
+        "verdict": msgspec.to_builtins(told.verdict),
+        "engines": [{"name": "east", "as_of": "2026-05-04T12:00:00Z", "error": None} | engine],
+        "leading": False,
+        "explanation": msgspec.to_builtins(told),
+        "text": text(told),
+    }
+
+
+async def test_a_running_controller_adds_its_evidence_and_whether_it_leads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with serving(tmp_path, capsys) as controller:
+        controller.answers["/v1/nodes/gone"] = answer_of_a_controller()
+
+        table = await controller.run("explain", "gone")
+        told = await controller.run("explain", "gone", "--output", "json")
+
+    assert table.status == 0
+    assert "  still missing: 2 of 3 complete listings without it" in table.out
+    assert "2 of 3 complete listings lack the VM" in table.out
+    assert "gone, 10 s ago" in table.out
+    assert table.out.endswith("This replica does not lead: the leader may know more.\n")
+    assert (told.json["leading"], told.json["evidence"]["absences"]) == (False, 2)
+
+
+@pytest.mark.parametrize("command", [("explain",), ("get", "node")])
+async def test_a_controller_whose_engine_is_away_tells_what_it_knows_and_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    async with serving(tmp_path, capsys) as controller:
+        answer = answer_of_a_controller(error="engine east: cannot connect.")
+        controller.answers["/v1/nodes/gone"] = answer
+
+        ended = await controller.run(*command, "gone")
+
+    assert ended.status == 1
+    assert ended.out.startswith("Node gone\n")
+    assert "What is shown of it is as of 2026-05-04 12:00:00 UTC." in ended.err

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.commands.conftest import Lab, MakeLab
+    from tests.commands.conftest import MakeLab
 
 ID = "11111111-1111-4111-8111-111111111111"
 NOW = "2026-05-04T12:00:00Z"
@@ -295,3 +295,124 @@ async def test_without_a_server_the_engine_and_the_cluster_are_asked(make_lab: M
         ("w1", None),
     ]
     assert lab.writes() == []
+
+
+OTHER = "22222222-2222-4222-8222-222222222222"
+
+
+@pytest.mark.parametrize(
+    ("by", "key"),
+    [
+        (None, "w0"),
+        ("id", "{id}"),
+        ("provider_id", "ovirt-cloud-provider://{id}"),
+        ("node", "w0"),
+        ("ip", "10.0.0.1"),
+    ],
+)
+async def test_a_vm_is_found_by_any_key(make_lab: MakeLab, by: str | None, key: str) -> None:
+    lab = await make_lab(many(1))
+
+    argv = ("--by", by) if by else ()
+    ended = await lab.run("get", "instance", key.format(id=lab.id_of("w0")), *argv)
+
+    assert (ended.status, ended.err) == (0, "")
+    assert lab.id_of("w0") in ended.out
+    assert "none; it would be called w0" in ended.out
+
+
+async def test_metadata_zones_and_nodes_come_from_the_same_handlers(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(1))
+    lab.cluster.kubelet("w0", system_uuid=lab.id_of("w0"))
+
+    metadata = await lab.run("get", "metadata", "w0", "--output", "json")
+    zones = await lab.run("get", "zones")
+    nodes = await lab.run("get", "nodes")
+
+    assert metadata.json["zone"] == "blue"
+    assert words(zones.out.splitlines()[1]) == "east blue 1 1 1 0 0 0 0"
+    assert words(nodes.out.splitlines()[1]).startswith("w0 no no w0 keep east systemUUID")
+    assert "does not lead" not in nodes.out
+
+
+async def test_a_node_is_explained(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(1))
+    lab.cluster.kubelet("w0", system_uuid=lab.id_of("w0"))
+
+    ended = await lab.run("get", "node", "w0")
+
+    assert ended.status == 0
+    assert ended.out.startswith("Node w0\n")
+    assert "What has been seen" not in ended.out
+
+
+async def test_an_unknown_key_is_one_sentence(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(1))
+
+    ended = await lab.run("get", "instance", "w7")
+
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith("error: no selected VM has the id, name, ")
+
+
+async def test_two_vms_of_one_name_are_named(make_lab: MakeLab) -> None:
+    lab = await make_lab(vm("twin"), vm("twin", cluster="red", host="hv-2", id=OTHER))
+
+    ended = await lab.run("get", "instance", "twin")
+
+    assert ended.status == 1
+    assert f"  east  {OTHER}  twin\n" in ended.err
+
+
+async def test_a_vm_without_the_tag_exists_and_one_that_is_gone_is_not_said_to_be(
+    make_lab: MakeLab,
+) -> None:
+    lab = await make_lab(vm("plain", tags=()), vm("w0"))
+
+    there = await lab.run("get", "exists", lab.id_of("plain"))
+    gone = await lab.run("get", "exists", OTHER)
+
+    assert (there.status, there.out) == (0, "true (it exists, and is not selected)\n")
+    assert (gone.status, gone.out) == (1, "")
+    assert "has no VM" in gone.err
+    assert gone.err.endswith("may know: --server URL.\n")
+
+
+async def test_with_one_confirmation_the_engines_word_is_enough(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(1))
+    lab.configure(deletion={"confirmations": 1})
+
+    ended = await lab.run("get", "exists", f"ovirt://{OTHER}")
+
+    assert (ended.status, ended.out) == (3, "false\n")
+
+
+async def test_an_engine_that_is_away_knows_nothing(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(1))
+    await lab.engine.stop()
+
+    for what in ("exists", "shutdown", "instance"):
+        ended = await lab.run("get", what, "w0")
+        assert (ended.status, ended.out) == (1, "")
+        assert "cannot connect" in ended.err
+
+
+async def test_engines_are_enough_unless_nodes_are_asked_for(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(1))
+
+    instances = await lab.run("get", "instances", has_cluster=False)
+    nodes = await lab.run("get", "nodes", has_cluster=False)
+
+    assert (instances.status, "w0" in instances.out) == (0, True)
+    assert instances.err.startswith("warning: the nodes are not known: ")
+    assert (nodes.status, nodes.out) == (1, "")
+    assert "--kubeconfig" in nodes.err
+
+
+async def test_changes_need_a_controller(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(1))
+
+    ended = await lab.run("get", "changes")
+
+    assert ended.status == 2
+    assert ended.err.endswith("Give --server URL.\n")

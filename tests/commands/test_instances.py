@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 from provider.simulator.scenario import TagSpec
 from tests.commands.conftest import ended
+from tests.commands.controllers import serving
 from tests.ovirt.lab import many, vm
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
     from tests.commands.conftest import MakeLab
@@ -100,3 +103,26 @@ async def test_json_survives_a_terminal_without_utf_8(
     end = await ended(await lab.start("instances", "--output", "json"))
 
     assert end.json[0]["name"] == "узел"
+
+
+async def test_a_running_controller_is_shown_like_an_engine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vm = {"engine": "east", "id": "1", "provider_id": "ovirt://1"}
+    async with serving(tmp_path, capsys) as controller:
+        controller.answers["/v1/instances"] = {
+            "engines": [{"name": "east", "as_of": "2026-05-04T12:00:00Z", "error": None}],
+            "total": 2,
+            "continue": None,
+            "instances": [
+                vm | {"name": "a_1", "node_name": "a-1", "status": "up"},
+                vm | {"name": "odd", "unreadable": "no CPU"},
+            ],
+        }
+
+        table = await controller.run("instances")
+        told = await controller.run("instances", "--output", "json")
+
+    assert table.out.splitlines()[1].split()[:4] == ["a_1", "1", "up", "a-1"]
+    assert [one["name"] for one in told.json] == ["a_1", "odd"]
+    assert told.json[1] == {"engine": "east", "name": "odd", "id": "1", "unreadable": "no CPU"}
