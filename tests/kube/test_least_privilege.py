@@ -12,11 +12,14 @@ import yaml
 
 from provider.kube.access import load_access
 from provider.kube.api import KubeApi
+from provider.kube.reviews import Reviews
 from provider.kube.rights import NEEDED, Right, missing_rights
 from provider.kube.write import apply_planned
 from provider.metrics import Metrics
 from provider.model import NodePatch, Taint
+from provider.web.guard import Guard
 from tests.kube.admin import RefusedError
+from tests.kube.layout import ADMIN_TOKEN
 from tests.kube.product import RBAC, USER, eventually, vm
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ _SHIPPED: dict[str, Object] = {
     if item["kind"] in _PATHS
 }
 Use = tuple[str, str]  # verb and resource
-_NEEDED = {(right.verb, right.resource) for right in NEEDED if "reviews" not in right.resource}
+_NEEDED = {(right.verb, right.resource) for right in NEEDED}
 _EVENTS = "/api/v1/namespaces/default/events?fieldSelector=reason=RBACMissing"
 
 
@@ -129,6 +132,7 @@ async def test_every_right_is_used(
     admin: Admin,
     api: KubeApi,
     control_plane: ControlPlane,
+    controller_kubeconfig: Path,
     node_prefix: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -150,6 +154,7 @@ async def test_every_right_is_used(
         await _live_and_die(product, admin, lived)
         await product.event(made, "Registered")
         await _lose_a_race(admin, api, made)
+        await _ask_who_asks(controller_kubeconfig)
         used = await eventually(lambda: _all_used(control_plane, since), "every right is used")
 
     assert used == _NEEDED
@@ -171,6 +176,14 @@ async def _lose_a_race(admin: Admin, api: KubeApi, name: str) -> None:
     await admin.patch_node(name, {"metadata": {"labels": {"example.com/by": "another"}}})
     taint = Taint("example.com/raced", "NoSchedule")
     await apply_planned(api, before, lambda now: NodePatch(taints=(*now.taints, taint)))
+
+
+async def _ask_who_asks(kubeconfig: Path) -> None:
+    """A request with a token comes to the guarded port."""
+    async with Reviews(await load_access(kubeconfig), Metrics()) as reviews:
+        guard = Guard(reviews, Metrics())
+        assert await guard.admit(f"Bearer {ADMIN_TOKEN}", "/metrics") == "token-admin"
+        await guard.close()
 
 
 async def _all_used(cluster: ControlPlane, since: int) -> set[Use] | None:
