@@ -31,9 +31,11 @@ from provider.ovirt.client import EngineClient
 from provider.ovirt.events import EventFeed
 from provider.ovirt.inventory import Inventory
 from provider.ovirt.rotation import PasswordWatch
+from provider.web import lookup
 from provider.web.access_log import AccessLog
 from provider.web.catalogue import Catalogue
 from provider.web.certificates import ServingCertificate
+from provider.web.changes import Changes
 from provider.web.guard import Guard
 from provider.web.health import Check
 from provider.web.server import Protection, WebServer
@@ -110,6 +112,9 @@ class App:
             rights = RightsWatch(api, metrics)
             leader = _Leader(config, api, informer, inventories, metrics, self._reloads, rights)
             catalogue = Catalogue(config, leader.fleet, informer, inventories)
+            protection = await self._protection(stack)
+            changes = Changes(catalogue, protection.guard.admit if protection else None)
+            replica = _Replica(leader, informer)
             self._measure_reloads()
             checks = _readiness(informer, inventories), _liveness(elector)
             web = await stack.enter_async_context(
@@ -118,11 +123,12 @@ class App:
                     metrics,
                     *checks,
                     leader.count_nodes,
-                    (),
-                    await self._protection(stack),
+                    lookup.routes(catalogue, replica, (changes.operation,)),
+                    protection,
                     AccessLog(config.logging),
                 )
             )
+            stack.callback(changes.close)  # streams end before the port does
             engines = [engine.name for engine in config.engines]
             _log.info("started", engines=engines, api=self._access.url, port=web.port)
             leading = elector.run(leader.run) if elector else leader.run()
@@ -191,14 +197,38 @@ class _Leader:
             ReloadReporter(reloads, recorder),
             RightsReporter(rights, recorder),
         )
+        self.is_leading = False
         self.count_nodes = nodes.count_nodes
+        self.evidence = lifecycle.evidence
         self._parts: tuple[Part, ...] = recorder, nodes, registration, lifecycle, *reporters
 
     async def run(self) -> NoReturn:
         """Work until cancelled."""
+        self.is_leading = True
         for inventory in self._inventories:
             inventory.lead()
         await _together(*(part.run() for part in self._parts))
+
+
+class _Replica:
+    """What is served of this replica beside the catalogue."""
+
+    def __init__(self, leader: _Leader, informer: NodeInformer) -> None:
+        self._leader = leader
+        self._informer = informer
+        self.evidence = leader.evidence
+
+    @property
+    def is_leading(self) -> bool:
+        return self._leader.is_leading
+
+    @property
+    def is_current(self) -> bool:
+        return self._informer.is_current
+
+    @property
+    def last_contact(self) -> float | None:
+        return self._informer.last_contact
 
 
 async def _together(*parts: Coroutine[Any, Any, NoReturn]) -> NoReturn:

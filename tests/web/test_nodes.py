@@ -28,7 +28,7 @@ def names(reply: Reply) -> list[str]:
 
 
 async def test_nodes_are_listed_with_what_they_are(tmp_path: Path) -> None:
-    async with lookup(tmp_path, vm("w0"), vm("w1")) as api:
+    async with lookup(tmp_path, many(2)) as api:
         api.lab.kubelet("w0")
         api.lab.cluster.kubelet("stranger", system_uuid="")
         await until(lambda: len(api.catalogue.nodes) == 2)
@@ -82,10 +82,9 @@ async def test_pages_lead_through_all_of_them(tmp_path: Path) -> None:
 
 
 async def test_one_node_is_explained(tmp_path: Path) -> None:
-    async with lookup(tmp_path, vm("w0"), vm("w1")) as api:
-        kubelet = api.lab.kubelet("w0")
-        await until(lambda: api.lab.is_initialised("w0"))
+    async with lookup(tmp_path, many(2)) as api:
         kubelet = api.lab.cluster.kubelet("w0", system_uuid=api.lab.vm("w0").id)
+        await until(lambda: api.lab.is_initialised("w0"))
         kubelet.ready()
         await asyncio.sleep(5)
         kubelet.stop()
