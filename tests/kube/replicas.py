@@ -104,20 +104,20 @@ class Replicas:
         self._cluster = cluster
         self._admin = admin
         self._folder = folder
-        self._engine = SimulatedEngine(scenario(vms))
+        self._config = folder / "config.yaml"
+        self.engine = SimulatedEngine(scenario(vms))
         self._since = 0
         self.all: list[Replica] = []
 
     async def __aenter__(self) -> Self:
         """Return when one leads and the others watch."""
         await asyncio.to_thread(self._prepare)
-        config = self._folder / "config.yaml"
-        config.write_text(yaml.safe_dump(await self._configuration()), encoding="utf-8")
+        self._config.write_text(yaml.safe_dump(await self._configuration()), encoding="utf-8")
         self._since = self._cluster.audit_position()
         for number in range(3):
             user = f"replica-{number}"
             access = self._cluster.kubeconfig_for(user, [_GROUP])
-            replica = Replica(user, access, config, self._folder / f"{user}.log")
+            replica = Replica(user, access, self._config, self._folder / f"{user}.log")
             await replica.start()
             self.all.append(replica)
         await eventually(self._are_settled, "one leads, two stand by")
@@ -131,7 +131,7 @@ class Replicas:
     ) -> None:
         for replica in self.all:
             await replica.kill()
-        await self._engine.stop()
+        await self.engine.stop()
         await self._admin.call("DELETE", LEASE)
         if error:
             error.add_note("\n".join(replica.log.read_text("utf-8") for replica in self.all))
@@ -157,12 +157,23 @@ class Replicas:
         new = await eventually(look, "another has taken the lease")
         return new, loop.time() - began
 
+    async def command(self, *words: str) -> str:
+        """What this command of an administrator prints."""
+        options = "--config", str(self._config), "--kubeconfig", str(self._cluster.kubeconfig)
+        process = await asyncio.create_subprocess_exec(
+            SCRIPT, *words, *options, stdout=asyncio.subprocess.PIPE
+        )
+        said, _ = await process.communicate()
+        assert process.returncode == 0
+        return said.decode()
+
     def writes(self, replica: Replica | None = None) -> list[AuditEntry]:
-        """The writes of this replica, or of all, as they came in."""
+        """The writes of this replica, or of all, as they came in; a review writes nothing."""
         users = {one.user for one in ([replica] if replica else self.all)}
         entries = self._cluster.audit(since=self._since)
         ours = [entry for entry in entries if entry.user in users and entry.is_write]
-        return sorted(ours, key=lambda entry: entry.received)
+        writes = (entry for entry in ours if not entry.resource.endswith("reviews"))
+        return sorted(writes, key=lambda entry: entry.received)
 
     def require_one_writer(self) -> None:
         """AssertionError when a write came in while its sender had no lease."""
@@ -185,7 +196,7 @@ class Replicas:
         password = self._folder / "password"
         password.write_text(PASSWORD, encoding="utf-8")
         engine = {
-            "url": await self._engine.start(),
+            "url": await self.engine.start(),
             "username": "reader@internal",
             "password_file": str(password),
         }
