@@ -56,7 +56,7 @@ def prometheus_rule() -> str:
 def values_schema() -> str:
     """The schema of the values: what is there by hand, and `config` as the product has it."""
     document = json.loads((CHART / "values.schema.json").read_text("utf-8"))
-    product = _without_titles(schema())
+    product = _tightened(schema())
     definitions = product.pop("$defs")
     engine = definitions["Engine"]
     engine["required"] = [key for key in engine["required"] if key not in _FILLED_IN]
@@ -66,15 +66,16 @@ def values_schema() -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def _without_titles(part: Any) -> Any:
+def _tightened(part: Any) -> Any:
+    """`part` without titles; a map takes only keys of the pattern that it has for them."""
     match part:
         case dict():
-            kept = {key: _without_titles(value) for key, value in part.items()}
+            kept = {key: _tightened(value) for key, value in part.items()}
             if isinstance(kept.get("title"), str):
                 del kept["title"]
-            return kept
+            return kept | ({"additionalProperties": False} if "patternProperties" in kept else {})
         case list():
-            return [_without_titles(value) for value in part]
+            return [_tightened(value) for value in part]
     return part
 
 

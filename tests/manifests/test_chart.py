@@ -37,6 +37,7 @@ def _config(**sections: Any) -> dict[str, Any]:
         (_config(intervals={"pol": "1s"}), "additional properties 'pol' not allowed"),
         (_config(engines=[{**_ENGINE, "user": "a"}]), "additional properties 'user' not allowed"),
         (_config(engines=[{"url": "https://e"}]), "missing property 'username'"),
+        (_config(registration={"labels": {"a b": "c"}}), "additional properties 'a b' not"),
         (_config(engines=[]), "minItems: got 0, want 1"),
         ({"config": {}}, "missing property 'engines'"),
         ({"kind": "StatefulSet"}, "value must be one of 'Deployment', 'DaemonSet'"),
