@@ -25,9 +25,12 @@ _TIMEOUT = timedelta(seconds=3)
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Whom the API server takes somebody for: `userInfo` of authentication.k8s.io/v1."""
+    """Whom the API server takes somebody for: `userInfo` of authentication.k8s.io/v1.
 
-    username: str
+    It has no member at all beside a token that is not accepted.
+    """
+
+    username: str = ""
     uid: str = ""
     groups: tuple[str, ...] = ()
     extra: dict[str, tuple[str, ...]] = {}
