@@ -114,6 +114,7 @@ def _shown(defaults: Any, path: list[str]) -> str:
 
 FILES: Mapping[Path, Callable[[], str]] = {
     CHART / "files/rbac.yaml": _copy(MANIFESTS / "rbac.yaml"),
+    CHART / "files/lookup-reader.yaml": _copy(MANIFESTS / "lookup-reader.yaml"),
     CHART / "files/scrape-account.yaml": _copy(_PROMETHEUS / "scrape-account.yaml"),
     CHART / "values.schema.json": values_schema,
     CHART / "README.md": readme,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from base64 import b64decode
 from typing import TYPE_CHECKING
 
 import pytest
@@ -102,10 +103,32 @@ def test_the_pods_may_be_all_that_pod_security_restricts_but_for_the_hosts_netwo
     ]
 
 
+def test_the_account_for_scraping_gets_a_token_that_reads_metrics_alone(
+    cluster: ControlPlane,
+) -> None:
+    cluster.kubectl("apply", "-f", str(MANIFESTS / "components/prometheus/scrape-account.yaml"))
+
+    token = ("get", "secret", "ovirt-ccm-metrics", "-n=kube-system", "-o=jsonpath={.data.token}")
+    kubeconfig = cluster.kubeconfig_with(b64decode(_eventually(cluster, *token)).decode())
+    assert "# TYPE" in cluster.kubectl("get", "--raw=/metrics", kubeconfig=kubeconfig)
+    for refused in ("/v1/instances", "/api/v1/nodes"):
+        with pytest.raises(KubectlError, match="orbidden"):
+            cluster.kubectl("get", f"--raw={refused}", kubeconfig=kubeconfig)
+
+
 def _installed(cluster: ControlPlane) -> list[Object]:
     """All objects of ours, without what controllers make of them."""
     listed = json.loads(cluster.kubectl("get", _KINDS, "--all-namespaces", _OURS, "--output=json"))
     return [item for item in listed["items"] if "ownerReferences" not in item["metadata"]]
+
+
+def _eventually(cluster: ControlPlane, *arguments: str) -> str:
+    """What kubectl prints, once it prints something."""
+    deadline = time.monotonic() + _PATIENCE
+    while not (text := cluster.kubectl(*arguments)):
+        assert time.monotonic() < deadline, f"nothing from {arguments}"
+        time.sleep(0.1)
+    return text
 
 
 def _names(items: list[Object]) -> set[str]:
