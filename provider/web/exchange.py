@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 from aiohttp import web
+from multidict import istr
 
 from provider.web.problems import Problem, of_http, respond, unforeseen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from prometheus_client import Counter, Histogram
 
     from provider.metrics import Metrics
     from provider.web.access_log import AccessLog
@@ -30,10 +33,11 @@ _LINGER = 1.0  # seconds in which a refused body is thrown away, so that the ref
 # What every answer says unless its handler knows better. Strict-Transport-Security is missing
 # on purpose: it is about names that browsers remember, and would reach every port of them.
 _HEADERS = (
-    ("Cache-Control", "no-store"),
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
-    ("X-Content-Type-Options", "nosniff"),
+    (istr("Cache-Control"), "no-store"),
+    (istr("Content-Security-Policy"), "default-src 'none'; frame-ancestors 'none'"),
+    (istr("X-Content-Type-Options"), "nosniff"),
 )
+_SERVER = istr("Server")
 
 
 class Protocol(web.RequestHandler):
@@ -103,6 +107,9 @@ class Exchange:
         self._metrics = metrics
         self._log = log
         self._is_open = is_open
+        self._targets: dict[object, _Target] = {}
+        # Looking a series up by its labels takes longer than counting.
+        self._series: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
     @web.middleware
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -111,7 +118,8 @@ class Exchange:
         began = clock()
         connection = _connection(request)
         connection.begin(began)
-        target = _target(request)
+        resource = request.match_info.route.resource
+        target = self._targets.get(resource) or self._learn(resource)
         user = ""
         response: web.StreamResponse | None = None
         try:
@@ -135,6 +143,16 @@ class Exchange:
         if not isinstance(response, web.Response) and connection.cause == "answer":
             connection.flow()
 
+    def _learn(self, resource: web.AbstractResource | None) -> _Target:
+        """What requests for `resource` are about; None for what is not served."""
+        target = _Target(_UNKNOWN, "")
+        if resource is not None:
+            pattern = resource.canonical
+            fixed, has_key, _ = pattern.partition("{")
+            target = _Target(pattern, f"{fixed}*" if has_key else pattern)
+        self._targets[resource] = target
+        return target
+
     async def _admit(self, request: web.Request, target: _Target, connection: Connection) -> str:
         if self._guard is None or target.pattern in self._is_open:
             return ""
@@ -150,36 +168,35 @@ class Exchange:
         user: str,
         seconds: float | None,
     ) -> None:
-        metrics = self._metrics
-        metrics.http_requests.labels(target.pattern, response.status).inc()
+        which = target.pattern, response.status
+        requests, duration = self._series.get(which) or self._find(*which)
+        requests.inc()
         if seconds is not None:
-            metrics.http_request_duration.labels(target.pattern).observe(seconds)
+            duration.observe(seconds)
         if self._log.is_on:
             size = response.content_length or response.body_length
             self._log.write(
                 request.method, request.raw_path, response.status, user, seconds or 0.0, size
             )
 
+    def _find(self, pattern: str, status: int) -> tuple[Counter, Histogram]:
+        requests = self._metrics.http_requests.labels(pattern, status)
+        found = requests, self._metrics.http_request_duration.labels(pattern)
+        self._series[pattern, status] = found
+        return found
+
 
 def _complete(response: web.StreamResponse) -> None:
-    response.headers["Server"] = "ovirt-ccm"  # and of which version of what is nobody's business
+    headers = response.headers
+    headers[_SERVER] = "ovirt-ccm"  # and of which version of what is nobody's business
     for name, value in _HEADERS:
-        response.headers.setdefault(name, value)
+        headers.setdefault(name, value)
 
 
 def _connection(request: web.Request) -> Connection:
     protocol = request.protocol
     assert isinstance(protocol, Protocol)  # noqa: S101 - nobody else speaks on the port
     return protocol.connection
-
-
-def _target(request: web.Request) -> _Target:
-    resource = request.match_info.route.resource
-    if resource is None:
-        return _Target(_UNKNOWN, "")
-    pattern = resource.canonical
-    fixed, has_key, _ = pattern.partition("{")
-    return _Target(pattern, f"{fixed}*" if has_key else pattern)
 
 
 def _refuse_body(request: web.Request) -> None:

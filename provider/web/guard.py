@@ -36,12 +36,9 @@ _AT_A_TIME, _WAITING = 4, 64
 _PATIENCE = 5.0  # seconds
 
 
-class _Question(NamedTuple):
-    """Whose token this is; with a path, whether its owner may read that."""
-
-    token: bytes
-    """Its SHA-256: a token is kept nowhere."""
-    path: str = ""
+# Whose token this is, "", or whether its owner may read this path. Of the token there is the
+# SHA-256: it is kept nowhere itself.
+_Question = tuple[bytes, str]
 
 
 class _Answer(NamedTuple):
@@ -74,15 +71,19 @@ class Guard:
         """
         token = _token(authorization)
         digest = hashlib.sha256(token.encode()).digest()
-        whose = partial(self._reviews.authenticate, token)
-        user = await self._answer(_Question(digest), whose)
-        if user is None:
+        known = self._known((digest, "")) or await self._answer(
+            (digest, ""), partial(self._reviews.authenticate, token)
+        )
+        if known.user is None:
             raise _unauthenticated("The API server does not accept this token.", "invalid_token")
-        if path and not await self._answer(
-            _Question(digest, path), partial(self._permit, user, path)
-        ):
-            raise _forbidden(user.username, path)
-        return user.username
+        name = known.user.username
+        if path:
+            known = self._known((digest, path)) or await self._answer(
+                (digest, path), partial(self._permit, known.user, path)
+            )
+            if known.user is None:
+                raise _forbidden(name, path)
+        return name
 
     async def close(self) -> None:
         """Ask nothing more."""
@@ -94,12 +95,14 @@ class Guard:
     async def _permit(self, user: Identity, path: str) -> Identity | None:
         return user if await self._reviews.may(user, _VERB, path) else None
 
-    async def _answer(self, question: _Question, ask: _Ask) -> Identity | None:
+    def _known(self, question: _Question) -> _Answer | None:
+        """The answer that still counts, if there is one."""
+        answer = self._allowed.get(question) or self._denied.get(question)
         now = asyncio.get_running_loop().time()
-        known = self._allowed.get(question) or self._denied.get(question)
-        if known and now < known.until:
-            return known.user
-        is_guest = _Question(question.token) in self._allowed  # though it may count no more
+        return answer if answer and now < answer.until else None
+
+    async def _answer(self, question: _Question, ask: _Ask) -> _Answer:
+        is_guest = (question[0], "") in self._allowed  # though it may count no more
         lane = self._guests if is_guest else self._strangers
         try:
             async with asyncio.timeout(_PATIENCE):
@@ -107,9 +110,7 @@ class Guard:
         except (KubeError, TimeoutError):
             raise _unavailable() from None
 
-    def _asked_once(
-        self, lane: _Lane, question: _Question, ask: _Ask
-    ) -> asyncio.Task[Identity | None]:
+    def _asked_once(self, lane: _Lane, question: _Question, ask: _Ask) -> asyncio.Task[_Answer]:
         """The task that asks, which all who want to know the same have in common."""
         if question not in lane.asking:
             if len(lane.asking) >= _WAITING:
@@ -119,7 +120,7 @@ class Guard:
             task.add_done_callback(partial(lane.done, question))
         return lane.asking[question]
 
-    async def _ask(self, lane: _Lane, question: _Question, ask: _Ask) -> Identity | None:
+    async def _ask(self, lane: _Lane, question: _Question, ask: _Ask) -> _Answer:
         async with lane.slots:
             began = asyncio.get_running_loop().time()
             try:
@@ -130,22 +131,22 @@ class Guard:
                 raise
             self._count(question, "allowed" if user else "denied")
             self._works()
-            self._keep(question, user, began)
-            return user
+            return self._keep(question, user, began)
 
-    def _keep(self, question: _Question, user: Identity | None, began: float) -> None:
+    def _keep(self, question: _Question, user: Identity | None, began: float) -> _Answer:
         """Let the answer count from when it was asked for; of too many the oldest are dropped."""
         self._allowed.pop(question, None)
         self._denied.pop(question, None)
         some, seconds = (
             (self._allowed, _ALLOWED_SECONDS) if user else (self._denied, _DENIED_SECONDS)
         )
-        some[question] = _Answer(began + seconds, user)
+        some[question] = answer = _Answer(began + seconds, user)
         if len(some) > _REMEMBERED:
             del some[next(iter(some))]
+        return answer
 
     def _count(self, question: _Question, result: str) -> None:
-        self._metrics.reviews.labels("access" if question.path else "token", result).inc()
+        self._metrics.reviews.labels("access" if question[1] else "token", result).inc()
 
     def _failed(self, error: KubeError) -> None:
         if not self._failure:
@@ -163,9 +164,9 @@ class _Lane:
 
     def __init__(self) -> None:
         self.slots = asyncio.Semaphore(_AT_A_TIME)
-        self.asking: dict[_Question, asyncio.Task[Identity | None]] = {}
+        self.asking: dict[_Question, asyncio.Task[_Answer]] = {}
 
-    def done(self, question: _Question, task: asyncio.Task[Identity | None]) -> None:
+    def done(self, question: _Question, task: asyncio.Task[_Answer]) -> None:
         """The question has been asked."""
         del self.asking[question]
         if not task.cancelled():
