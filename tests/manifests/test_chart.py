@@ -40,6 +40,7 @@ def _config(**sections: Any) -> dict[str, Any]:
         (_config(registration={"labels": {"a b": "c"}}), "additional properties 'a b' not"),
         (_config(engines=[]), "minItems: got 0, want 1"),
         ({"config": {}}, "missing property 'engines'"),
+        ({"config": None}, "missing property 'config'"),
         ({"kind": "StatefulSet"}, "value must be one of 'Deployment', 'DaemonSet'"),
         ({"ca": "ca.pem"}, "does not match pattern"),
         ({"existingSecret": ""}, "The engine's password is missing"),

@@ -101,6 +101,7 @@ def test_everything_names_the_version_of_the_package(renderer: Renderer) -> None
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
 
     assert (chart["version"], chart["appVersion"]) == (version, version)
+    assert f"/cloud-provider-ovirt:{version}`" in (ROOT / "README.md").read_text("utf-8")
     for rendered in (renderer.kustomize(), renderer.chart()):
         (container,) = pods(rendered)["spec"]["containers"]
         assert container["image"] == f"cloud-provider-ovirt:{version}"
