@@ -55,7 +55,8 @@ def describe(operations: Sequence[Operation], engines: tuple[str, ...]) -> dict[
         "info": {
             "title": "cloud-provider-ovirt lookup API",
             "version": version("cloud-provider-ovirt"),
-            "description": "What the controller knows of oVirt's VMs and Kubernetes' Nodes.",
+            "description": "What the controller knows of oVirt's VMs and Kubernetes' Nodes."
+            " HEAD is answered wherever GET is.",
         },
         "security": [{"token": []}],
         "paths": {one.path: _path(one, by_kind, engines) for one in operations},
@@ -67,14 +68,13 @@ def describe(operations: Sequence[Operation], engines: tuple[str, ...]) -> dict[
 
 
 def _path(operation: Operation, schemas: dict[Any, Any], engines: tuple[str, ...]) -> Any:
-    described = {
-        "summary": operation.summary,
-        "parameters": [*_parts(operation), *_query(operation, engines)],
-        "responses": _responses(operation, schemas),
-    }
     return {
-        "get": {"operationId": operation.name, **described},
-        "head": {"operationId": f"{operation.name}Head", **described},
+        "get": {
+            "operationId": operation.name,
+            "summary": operation.summary,
+            "parameters": [*_parts(operation), *_query(operation, engines)],
+            "responses": _responses(operation, schemas),
+        }
     }
 
 

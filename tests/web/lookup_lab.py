@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from provider.simulator.scenario import VmSpec
     from tests.controllers.lab import Lab
 
+TOKEN = {"Authorization": "Bearer s3cret"}
+
 
 @dataclass
 class Reply:
@@ -69,9 +71,10 @@ class LabReplica:
 class Api:
     """The API and what stands behind it."""
 
-    def __init__(self, lab: Lab, client: ClientSession, catalogue: Catalogue) -> None:
+    def __init__(self, lab: Lab, client: ClientSession, catalogue: Catalogue, url: str) -> None:
         self.lab = lab
         self.catalogue = catalogue
+        self.url = url
         self._client = client
 
     async def get(self, path: str, method: str = "GET", **headers: str) -> Reply:
@@ -113,9 +116,9 @@ async def serving(lab: Lab, *, is_shown: bool = True) -> AsyncIterator[Api]:
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        port = runner.addresses[0][1]
-        async with ClientSession(f"http://127.0.0.1:{port}", auto_decompress=False) as client:
-            api = Api(lab, client, catalogue)
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with ClientSession(url, auto_decompress=False, headers=TOKEN) as client:
+            api = Api(lab, client, catalogue, url)
             if is_shown:
                 await api.until_shown()
             yield api
@@ -137,6 +140,8 @@ async def _problems(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     try:
+        if request.headers.get("Authorization") != TOKEN["Authorization"]:
+            raise Problem(401, "unauthenticated", "Unauthenticated")
         return await handler(request)
     except Problem as problem:
         return respond(problem)
