@@ -8,7 +8,7 @@ says what it did; run again it does nothing. `--check` only says what is missing
 
 The controller reads VMs, tags, hosts, clusters, data centres and the event log. That takes the
 role ReadOnlyAdmin on the system: an administrator's role with one permit, `login`. Nothing
-narrower works: the engine hides hosts and tags from everybody who is no administrator.
+narrower works: others may not read tags, nor are they told which host a VM runs on.
 
 Exit status: 0 all is there, 1 something is missing (`--check`), 2 it could not be done.
 """

@@ -61,7 +61,9 @@ class RightsWatch:
         return await missing_rights(self._api)
 
     def _answered(self, found: tuple[Right, ...]) -> None:
-        self._trouble = ""
+        if self._trouble:
+            _log.info("permissions can be asked for again", trouble=self._trouble)
+            self._trouble = ""
         for right in NEEDED:
             self._metrics.rbac_missing.labels(right.verb, right.kind).set(right in found)
         if found == self.missing:

@@ -158,4 +158,5 @@ async def test_an_api_server_that_cannot_be_asked_is_said_once_and_asked_again(
         await asyncio.sleep(40)
 
         assert silent == (["permissions could not be asked for; trying again"], None)
+        assert stage.log("info") == ["permissions can be asked for again"]
         assert stage.missing() == [["delete nodes"]]
