@@ -19,7 +19,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # Looks at the image and at what is in it; needed by no code and no test.
 TOOLS := build/tools/bin
 
-.PHONY: help install demo test check kube-assets render-programs prometheus-programs bench soak image sbom audit manifests-audit lock clean
+.PHONY: help install demo test check kube-assets render-programs prometheus-programs bench soak e2e image sbom audit manifests-audit lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +60,9 @@ bench: install kube-assets ## measure all again into benchmarks/RESULTS.md (ARGS
 
 soak: install kube-assets ## half an hour of random faults (ARGS="--minutes 5 --seed 2")
 	@$(BIN)/python -m tests.scenarios.soak $(ARGS)
+
+e2e: install kube-assets ## the image as a pod on real kubelets, power failures included (root)
+	@$(BIN)/python -m tests.e2e
 
 image: ## build the images with podman or docker; .ci/image tells the rest
 	@.ci/image

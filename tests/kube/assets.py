@@ -66,7 +66,7 @@ def find() -> Path:
 def cache_folder() -> Path:
     """The folder of these very versions, built with these very flags, for this kind of machine."""
     key = hashlib.sha256()
-    for part in (_read("go.mod"), _read("go.sum"), " ".join(_build_flags()), platform.machine()):
+    for part in (_read("go.mod"), _read("go.sum"), " ".join(build_flags()), platform.machine()):
         key.update(part.encode())
     return _cache() / f"kube-{key.hexdigest()[:16]}"
 
@@ -102,7 +102,8 @@ def _cache() -> Path:
     return Path(home) / "cloud-provider-ovirt"
 
 
-def _build_flags() -> tuple[str, ...]:
+def build_flags() -> tuple[str, ...]:
+    """The flags of `go build`: small programs that say their version."""
     match = re.search(r"k8s\.io/kubernetes (v\d+\.(\d+)\.\S+)", _read("go.mod"))
     if match is None:
         raise AssetsError("go.mod names no version of k8s.io/kubernetes.")
@@ -177,7 +178,7 @@ def _build_program(compiler: str, name: str, binaries: Path, progress: _Progress
     # A file gets its name only when it is complete: a name that exists is a program that works.
     new = binaries / f".{name}.{os.getpid()}"
     log = binaries.parent / f"{name}.log"
-    command = [compiler, "build", *_build_flags(), "-o", str(new), PACKAGES[name]]
+    command = [compiler, "build", *build_flags(), "-o", str(new), PACKAGES[name]]
     with log.open("w") as output:
         process = subprocess.Popen(
             command,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HOST = "127.0.0.1"
+SERVICE = "10.96.0.1"
+"""The cluster IP of the service "kubernetes", under which pods know the API server."""
 ADMIN_TOKEN = "admin-token"
 """Bearer token of a member of system:masters."""
 USER_TOKEN = "user-token"
@@ -38,7 +40,7 @@ class Layout:
         )
         self.ca = Authority(folder, "ca")
         self.front_proxy_ca = Authority(folder, "front-proxy-ca")
-        hosts = (HOST, "localhost", *_SERVICE_NAMES)
+        hosts = (HOST, "localhost", SERVICE, *_SERVICE_NAMES)
         self.api_server = self.ca.issue("apiserver", "kube-apiserver", hosts=hosts)
         self.kubelet_client = self.ca.issue("kubelet-client", "kubelet-client", ["system:masters"])
         self.front_proxy = self.front_proxy_ca.issue("front-proxy", "front-proxy-client")
