@@ -46,7 +46,11 @@ class Renderer:
             "components": [f"{base}/components/{name}" for name in components],
         }
         (self._folder / "kustomization.yaml").write_text(json.dumps(kustomization))
-        return objects(self._run("kubectl", "kustomize", str(self._folder)))
+        return self.kustomization(self._folder)
+
+    def kustomization(self, folder: Path) -> dict[Key, Object]:
+        """The objects of another kustomization."""
+        return objects(self._run("kubectl", "kustomize", str(folder)))
 
     def chart(
         self, values: Mapping[str, Any] | None = None, *, namespace: str = "kube-system"

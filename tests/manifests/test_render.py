@@ -63,6 +63,23 @@ def test_the_base_makes_no_secret_and_needs_no_operator(renderer: Renderer) -> N
     assert "Secret" not in {kind for kind, _, _ in rendered}
 
 
+def test_an_overlay_changes_image_and_configuration_alone(
+    renderer: Renderer, tmp_path: Path
+) -> None:
+    theirs = renderer.kustomization(ROOT / "deploy/overlay")
+    shipped = renderer.kustomize()
+
+    (tmp_path / "config.yaml").write_text(configuration(theirs))
+    assert load_config(tmp_path / "config.yaml").selection.tag == "production"
+    (container,) = pods(theirs)["spec"]["containers"]
+    (original,) = pods(shipped)["spec"]["containers"]
+    assert container["image"] == f"registry.example.com/{original['image']}"
+    container["image"] = original["image"]
+    place = ("ConfigMap", "kube-system", "ovirt-ccm")
+    theirs[place]["data"] = shipped[place]["data"]
+    assert theirs == shipped
+
+
 @pytest.mark.parametrize("values", _VARIANTS.values(), ids=_VARIANTS)
 def test_every_supported_kubernetes_knows_each_field(
     renderer: Renderer, values: dict[str, Any]
