@@ -49,7 +49,10 @@ _log = structlog.get_logger(__name__)
 class Fleet(Protocol):
     """What all engines have told, joined."""
 
-    directory: Directory
+    @property
+    def directory(self) -> Directory:
+        """What they have told."""
+        ...
 
     def subscribe(self, callback: Callable[[frozenset[str]], None]) -> None:
         """Have `callback` called with the changed ids each time that the directory is new."""
