@@ -110,7 +110,9 @@ class App:
             )
             informer = NodeInformer(api, metrics)
             rights = RightsWatch(api, metrics)
-            leader = _Leader(config, api, informer, inventories, metrics, self._reloads, rights)
+            leader = _Leader(
+                config, api, informer, inventories, feeds, metrics, self._reloads, rights
+            )
             catalogue = Catalogue(config, leader.fleet, informer, inventories)
             protection = await self._protection(stack)
             changes = Changes(catalogue, protection.guard.admit if protection else None)
@@ -181,6 +183,7 @@ class _Leader:
         api: KubeApi,
         informer: NodeInformer,
         inventories: list[Inventory],
+        feeds: list[EventFeed],
         metrics: Metrics,
         reloads: Iterable[Reload],
         rights: RightsWatch,
@@ -191,7 +194,7 @@ class _Leader:
         parts = config, api, informer, fleet, recorder, metrics
         nodes = NodeController(*parts)
         registration = RegistrationController(*parts)
-        lifecycle = LifecycleController(*parts, inventories)
+        lifecycle = LifecycleController(*parts, inventories, feeds)
         reporters = (
             EngineReporter(inventories, fleet, recorder),
             ReloadReporter(reloads, recorder),

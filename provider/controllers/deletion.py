@@ -17,6 +17,7 @@ from provider.decisions.budget import (
     latch,
     lift,
     parse_record,
+    saw,
 )
 from provider.errors import Conflict, EngineError, KubeError, NotFound
 from provider.kube.ledger import Ledger
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from provider.config import Deletion
+    from provider.controllers.history import Histories
     from provider.decisions.lifecycle import Delete
     from provider.kube.api import KubeApi
     from provider.kube.informer import NodeInformer
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 # The record of deletions is read again after this time while somebody waits for it: an operator
 # may have lifted the latch.
 _RENEW = 10.0  # seconds
+# The newest events of the engines are recorded with all that is recorded, else so often at most.
+_SEEN = 300.0  # seconds
 
 _log = structlog.get_logger(__name__)
 
@@ -54,8 +58,10 @@ class Deleter:
         informer: NodeInformer,
         recorder: EventRecorder,
         metrics: Metrics,
+        histories: Histories,
     ) -> None:
         self._policy = policy
+        self._histories = histories
         self._api = api
         self._informer = informer
         self._recorder = recorder
@@ -64,6 +70,7 @@ class Deleter:
         self._record = Record()
         self._trouble = "the record of deletions was not read yet"
         self._read_at = float("-inf")
+        self._seen_at = asyncio.get_running_loop().time()
         self._latched_since = float("inf")
         self._rehearsed: set[str] = set()  # uids that a dry run has told
 
@@ -101,14 +108,8 @@ class Deleter:
     async def latch(self, engine: str) -> bool:
         """Whether the latch is in the record now: the engine was restored from a backup."""
         now = datetime.now(UTC)
-        try:
-            text = await self._ledger.update(
-                lambda text: format_record(latch(parse_record(text), now))
-            )
-        except (KubeError, RecordUnreadable) as error:
-            self._know_nothing(error)
+        if not await self._change(lambda record: latch(record, now)):
             return False
-        self._know(parse_record(text))
         message = (
             f"engine {engine} was restored from a backup: VMs that were made after it may run and"
             " be unknown to it; no Node is deleted until all VMs are there again or"
@@ -119,15 +120,44 @@ class Deleter:
 
     async def lift(self) -> None:
         """The instances have returned: let deletions go on."""
-        try:
-            text = await self._ledger.update(lambda text: format_record(lift(parse_record(text))))
-        except (KubeError, RecordUnreadable) as error:
-            self._know_nothing(error)
+        if not await self._change(lift):
             return
-        self._know(parse_record(text))
         _log.info("all VMs are there again: nodes may be deleted again")
         message = "every node has its VM again: Nodes whose VM is gone may be deleted again"
         self._recorder.record_cluster(Notice(Level.NORMAL, Reason.DELETIONS_RESUMED, message))
+
+    async def follow_engines(self) -> None:
+        """Compare engines that are new with what the record says of them, and have it go on.
+
+        Until an engine was compared nothing is deleted for it.
+        """
+        if self._policy.mode != "enforce":
+            return
+        if self._trouble:
+            await self.renew()
+        if self._trouble:
+            return
+        await self._histories.check(self._record.events)
+        now = asyncio.get_running_loop().time()
+        newest = self._histories.newest
+        if now - self._seen_at >= _SEEN and saw(self._record, newest) != self._record:
+            self._seen_at = now
+            await self._change(lambda record: record)
+
+    async def _change(self, change: Callable[[Record], Record]) -> bool:
+        """Whether the record was changed so; the engines' newest events go with it."""
+        newest = self._histories.newest
+
+        def rewrite(text: str) -> str:
+            return format_record(saw(change(parse_record(text)), newest))
+
+        try:
+            text = await self._ledger.update(rewrite)
+        except (KubeError, RecordUnreadable) as error:
+            self._know_nothing(error)
+            return False
+        self._know(parse_record(text))
+        return True
 
     def _know(self, record: Record) -> None:
         if record.latched is None:
@@ -153,7 +183,7 @@ class Deleter:
         if self._policy.mode == "dry-run":
             self._rehearse(node, verdict)
             return
-        if not await self._claim(node, managed):
+        if not self._histories.is_checked(inventory) or not await self._claim(node, managed):
             return
         self._say(node, Level.NORMAL, Reason.DELETING_NODE, f"deleting the node: {verdict.reason}")
         if not await self._is_proven(node, verdict, inventory):
@@ -173,14 +203,10 @@ class Deleter:
     async def _claim(self, node: Node, managed: int) -> bool:
         """Whether the deletion is in the record now; what exceeds the budget latches it."""
         granted: list[bool] = []
-        try:
-            text = await self._ledger.update(self._claiming(node, managed, granted))
-        except (KubeError, RecordUnreadable) as error:
-            self._know_nothing(error)
+        was_latched = self.is_latched
+        if not await self._change(self._claiming(node, managed, granted)):
             self._count("failed")
             return False
-        was_latched = self.is_latched
-        self._know(parse_record(text))
         if granted[-1]:
             return True
         if not was_latched:
@@ -190,12 +216,13 @@ class Deleter:
             self._recorder.record_cluster(Notice(Level.WARNING, Reason.DELETION_HELD, message))
         return False
 
-    def _claiming(self, node: Node, managed: int, granted: list[bool]) -> Callable[[str], str]:
-        def change(text: str) -> str:
-            now = datetime.now(UTC)
-            record, may = claim(parse_record(text), node, managed, self._policy.budget, now)
+    def _claiming(
+        self, node: Node, managed: int, granted: list[bool]
+    ) -> Callable[[Record], Record]:
+        def change(record: Record) -> Record:
+            after, may = claim(record, node, managed, self._policy.budget, datetime.now(UTC))
             granted.append(may)
-            return format_record(record)
+            return after
 
         return change
 

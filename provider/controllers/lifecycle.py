@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import structlog
 
 from provider.controllers.deletion import Deleter
+from provider.controllers.history import Histories
 from provider.controllers.witness import Witness
 from provider.decisions.identity import Absent, Found, find_instance
 from provider.decisions.lifecycle import (
@@ -35,7 +36,7 @@ from provider.model import TAINT_OUT_OF_SERVICE, TAINT_SHUTDOWN, Level, Notice
 from provider.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from provider.config import Config
     from provider.controllers.fleet import Fleet
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from provider.kube.recorder import EventRecorder
     from provider.metrics import Metrics
     from provider.model import Node, NodePatch
+    from provider.ovirt.events import EventFeed
     from provider.ovirt.inventory import Inventory
 
 # Between two looks at all nodes: a burst of changes is one look.
@@ -81,7 +83,8 @@ class LifecycleController:
         fleet: Fleet,
         recorder: EventRecorder,
         metrics: Metrics,
-        inventories: Iterable[Inventory],
+        inventories: Sequence[Inventory],
+        feeds: Sequence[EventFeed],
     ) -> None:
         self._policy = Policy(config.deletion, config.out_of_service)
         self._resync = config.intervals.resync.total_seconds()
@@ -92,7 +95,8 @@ class LifecycleController:
         self._recorder = recorder
         self._metrics = metrics
         self._witness = Witness(informer, inventories)
-        self._deleter = Deleter(config.deletion, api, informer, recorder, metrics)
+        histories = Histories(inventories, feeds)
+        self._deleter = Deleter(config.deletion, api, informer, recorder, metrics, histories)
         self._due = asyncio.Event()
         informer.subscribe(self._changed)
         fleet.subscribe(self._changed)
@@ -134,6 +138,7 @@ class LifecycleController:
             return True
 
     async def _look(self) -> bool:
+        await self._deleter.follow_engines()
         for inventory in self._witness.restored():
             inventory.was_restored = not await self._deleter.latch(inventory.engine.name)
         judged = await self._judge_all()

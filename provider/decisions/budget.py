@@ -7,12 +7,12 @@ budget latches, and nothing more is deleted until the instances return or an ope
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from provider.model import Node
     from provider.scalars import Share
@@ -39,12 +39,15 @@ class Deletion:
 class Record:
     """The deletions of the last hour, since when the budget is latched, and what may go anyway.
 
-    `allowed` are uids of nodes that an operator lets go, latched or not.
+    `allowed` are uids of nodes that an operator lets go, latched or not. `events` name the newest
+    event that was read of each engine, by the engine's id: one that lacks it later was restored
+    from a backup.
     """
 
     deletions: tuple[Deletion, ...] = ()
     latched: datetime | None = None
     allowed: frozenset[str] = frozenset()
+    events: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +110,19 @@ def lift(record: Record, allowed: Iterable[str] = ()) -> Record:
     return replace(record, latched=None, allowed=frozenset(allowed))
 
 
+def saw(record: Record, events: Mapping[str, str]) -> Record:
+    """The record with these events; those of engines that are not among them stay."""
+    return replace(record, events={**record.events, **events})
+
+
 # ---- as text -----------------------------------------------------------------------------------
 
 
 def parse_record(text: str) -> Record:
-    """The record that `format_record` wrote; an empty one of "". RecordUnreadable else."""
+    """The record that `format_record` wrote; an empty one of "". RecordUnreadable else.
+
+    One of an earlier version lacks events; what a later one adds is left out.
+    """
     if not text:
         return Record()
     try:
@@ -120,6 +131,7 @@ def parse_record(text: str) -> Record:
             deletions=tuple(_deletion(one) for one in raw["deletions"]),
             latched=_moment(raw["latched"]) if raw["latched"] else None,
             allowed=frozenset(str(uid) for uid in raw["allowed"]),
+            events={str(key): str(value) for key, value in raw.get("events", {}).items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordUnreadable(f"{type(error).__name__}: {error}") from error
@@ -145,6 +157,7 @@ def format_record(record: Record) -> str:
             ],
             "latched": record.latched.strftime(_FORM) if record.latched else None,
             "allowed": sorted(record.allowed),
+            "events": dict(record.events),
         },
         separators=(",", ":"),
     )

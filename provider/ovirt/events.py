@@ -68,7 +68,7 @@ def news(page: Iterable[wire.Event], known: wire.Event) -> list[wire.Event] | No
 
 
 def _mark(event: wire.Event) -> tuple[object, ...]:
-    return event.id, event.code, event.time
+    return event.id, event.code, str(event.time)
 
 
 def read(events: Iterable[wire.Event], snapshot: Snapshot | None) -> Wake:
@@ -132,6 +132,25 @@ class EventFeed:
         self._failing_since = 0.0
         self._is_odd = False
 
+    @property
+    def newest(self) -> str:
+        """What names the newest event that was read, for `has_lost`; "" while there is none."""
+        known = self._known
+        return f"{known.id} {known.code} {known.time}" if known else ""
+
+    async def has_lost(self, mark: str) -> bool:
+        """Whether the engine lacks the event that `newest` has named so, at whatever time.
+
+        Not so when there are too many newer ones to know. EngineError when it cannot be asked.
+        """
+        match mark.split(" ", 2):
+            case [number, code, time] if number.isdecimal() and code.isdecimal():
+                known = wire.Event(int(number), int(code), time)
+            case _:
+                return False  # nothing that this version could compare
+        page = await self._since(known)
+        return news(page, known) is None and len(page) < _PAGE
+
     async def run(self) -> NoReturn:
         """Looks for ever; an engine that cannot be asked is asked less and less often."""
         while True:
@@ -160,6 +179,7 @@ class EventFeed:
             page = await self._since(known)
         found = news(page, known)
         if found is None:
+            self._known = None
             if len(page) < _PAGE:
                 self._inventory.distrust()
             await self._find_place()

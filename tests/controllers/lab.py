@@ -20,6 +20,7 @@ from provider.kube.recorder import EventRecorder
 from provider.metrics import Metrics
 from provider.model import TAINT_UNINITIALIZED
 from provider.ovirt.client import EngineClient
+from provider.ovirt.events import EventFeed
 from provider.ovirt.inventory import Inventory
 from provider.simulator.cluster import SimulatedCluster, StatusError
 from provider.simulator.cluster.patch import merge_patch
@@ -72,12 +73,13 @@ class Lab:
             metrics,
             lambda instance: zone_of(instance, config),
         )
+        self.feed = EventFeed(self._client, self.inventory, config.intervals, metrics)
         self.informer = NodeInformer(self._api, metrics)
         self.fleet = Fleet(config, [self.inventory])
         parts = config, self._api, self.informer, self.fleet, self.recorder, metrics
         self.nodes = NodeController(*parts)
         self.registration = RegistrationController(*parts)
-        self.lifecycle = LifecycleController(*parts, [self.inventory])
+        self.lifecycle = LifecycleController(*parts, [self.inventory], [self.feed])
 
     async def start(self) -> None:
         """Begin to work; return when cluster and engine have been asked."""

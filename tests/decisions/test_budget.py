@@ -20,6 +20,7 @@ from provider.decisions.budget import (
     latch,
     lift,
     parse_record,
+    saw,
 )
 from provider.scalars import Share
 from tests.builders import NOW, node
@@ -121,6 +122,7 @@ records = st.builds(
     ).map(tuple),
     latched=st.none() | moments,
     allowed=st.frozensets(st.text(), max_size=3),
+    events=st.dictionaries(st.text(), st.text(), max_size=3),
 )
 
 
@@ -131,6 +133,27 @@ def test_a_record_is_read_as_it_was_written(record: Record) -> None:
 
 def test_no_record_is_an_empty_one() -> None:
     assert parse_record("") == Record()
+
+
+@pytest.mark.parametrize("more", ["", ',"events":{}', ',"later":[7]'])
+def test_a_record_of_another_version_is_read(more: str) -> None:
+    assert parse_record('{"deletions":[],"latched":null,"allowed":[]' + more + "}") == Record()
+
+
+@given(records)
+def test_nothing_that_is_done_to_a_record_forgets_an_event(record: Record) -> None:
+    after, _ = claim(latch(lift(record), NOW), node(), 10, TENTH, NOW)
+
+    assert after.events == record.events
+
+
+@given(records, st.dictionaries(st.text(), st.text(), max_size=3))
+def test_newer_events_take_the_place_of_older_ones(record: Record, events: dict[str, str]) -> None:
+    after = saw(record, events)
+
+    assert events.items() <= after.events.items()
+    assert record.events.keys() <= after.events.keys()
+    assert replace(after, events={}) == replace(record, events={})
 
 
 @pytest.mark.parametrize(
@@ -146,6 +169,7 @@ def test_no_record_is_an_empty_one() -> None:
         '{"deletions":[],"latched":"yesterday","allowed":[]}',
         '{"deletions":7,"latched":null,"allowed":[]}',
         '{"deletions":[],"latched":7,"allowed":[]}',
+        '{"deletions":[],"latched":null,"allowed":[],"events":7}',
     ],
 )
 def test_an_unreadable_record_is_an_error(text: str) -> None:
