@@ -197,7 +197,7 @@ async def test_prometheus_scrapes_the_guarded_port_and_all_that_is_shipped_for_i
     unwell = [r["name"] for group in rules for r in group["rules"] if r["health"] != "ok"]
     assert unwell == []
     shipped = yaml.safe_load(_RULES.read_text())["groups"]
-    assert [group["name"] for group in rules] == [group["name"] for group in shipped]
+    assert {group["name"] for group in rules} == {group["name"] for group in shipped}
 
 
 async def port_of(logs: list[Any]) -> int | None:
