@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Test = Callable[[Row], bool]
 
 _KEPT = 4  # bodies; a list of 5,000 is 3 MB
-_CHUNK = 1000  # rows that are compared before others get their turn: 1 ms
+_CHUNK = 500  # rows that are compared before others get their turn: 1 ms
 _RETRY = 5  # seconds
 
 

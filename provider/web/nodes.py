@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from provider.web.catalogue import Catalogue
     from provider.web.documents import NodeRow
 
-_CHUNK = 20  # nodes that are decided about before others get their turn: 3 ms
+_CHUNK = 10  # nodes that are decided about before others get their turn: 2 ms
 _RETRY = 5  # seconds
 
 

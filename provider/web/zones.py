@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,14 @@ from provider.web.query import NoQuery, read
 from provider.web.rows import encode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiohttp import web
 
     from provider.web.catalogue import Catalogue
+    from provider.web.rows import Row
+
+_CHUNK = 250  # rows that are counted before others get their turn: 2 ms
 
 _GROUPS = {
     InstanceStatus.UP: "running",
@@ -32,6 +38,7 @@ class Zones:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
+        self._counted: tuple[int, tuple[ZoneCounts, ...]] = (-1, ())  # of which generation
 
     @property
     def operations(self) -> tuple[Operation, ...]:
@@ -52,15 +59,20 @@ class Zones:
         read(request, NoQuery)
         catalogue = self._catalogue
         age = require_listed(catalogue, None)
-        body = encode(ZoneList(engines=catalogue.states, zones=_zones(catalogue)))
-        etag = f"{catalogue.epoch}-{catalogue.generation}"
-        return await answer_large(request, Body(body), etag, age)
+        states, generation = catalogue.states, catalogue.generation
+        counted = self._counted
+        if counted[0] != generation:
+            counted = self._counted = generation, await _zones(catalogue.order)
+        body = encode(ZoneList(engines=states, zones=counted[1]))
+        return await answer_large(request, Body(body), f"{catalogue.epoch}-{generation}", age)
 
 
-def _zones(catalogue: Catalogue) -> tuple[ZoneCounts, ...]:
+async def _zones(rows: Sequence[Row]) -> tuple[ZoneCounts, ...]:
     statuses: dict[tuple[str, str], Counter[str]] = {}
     nodes: Counter[tuple[str, str]] = Counter()
-    for row in catalogue.order:
+    for index, row in enumerate(rows):
+        if index % _CHUNK == 0:
+            await asyncio.sleep(0)
         one = row.document
         zone = one.region or "", one.zone or ""
         statuses.setdefault(zone, Counter())[_group(one.status)] += 1
