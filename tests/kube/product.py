@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -76,6 +77,24 @@ def grant(cluster: ControlPlane) -> Path:
     cluster.kubectl("apply", "-f", str(RBAC))
     token = cluster.kubectl("create", "token", _ACCOUNT, "-n=kube-system", "--duration=1h")
     return cluster.kubeconfig_with(token.strip())
+
+
+def grant_to_group(cluster: ControlPlane, group: str) -> None:
+    """Give users of this group the same rights: whose a request was is then in the audit log."""
+    grant(cluster)
+    rbac = "rbac.authorization.k8s.io"
+    bindings = [
+        {
+            "apiVersion": f"{rbac}/v1",
+            "kind": f"{kind}Binding",
+            "metadata": {"name": group, "namespace": "kube-system" if kind == "Role" else None},
+            "roleRef": {"apiGroup": rbac, "kind": kind, "name": _ACCOUNT},
+            "subjects": [{"apiGroup": rbac, "kind": "Group", "name": group}],
+        }
+        for kind in ("ClusterRole", "Role")
+    ]
+    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": bindings})
+    cluster.kubectl("apply", "-f", "-", stdin=manifest)
 
 
 # ---- the engine --------------------------------------------------------------------------------

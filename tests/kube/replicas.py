@@ -6,7 +6,6 @@ The audit log then tells whose a request was.
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -15,7 +14,7 @@ import yaml
 
 from provider.simulator.engine import SimulatedEngine
 from tests.kube.admin import RefusedError
-from tests.kube.product import PASSWORD, eventually, grant, scenario
+from tests.kube.product import PASSWORD, eventually, grant_to_group, scenario
 
 if TYPE_CHECKING:
     import signal
@@ -32,26 +31,6 @@ LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/ovirt-cloud-
 
 _GROUP = "replicas"
 _DURATION = 15.0  # seconds of the lease
-_ROLE = "ovirt-cloud-controller-manager"
-
-
-def _binding(kind: str, **namespace: str) -> dict[str, object]:
-    """What gives the group the shipped Role or ClusterRole."""
-    rbac = "rbac.authorization.k8s.io"
-    return {
-        "apiVersion": f"{rbac}/v1",
-        "kind": f"{kind}Binding",
-        "metadata": {"name": _GROUP, **namespace},
-        "roleRef": {"apiGroup": rbac, "kind": kind, "name": _ROLE},
-        "subjects": [{"apiGroup": rbac, "kind": "Group", "name": _GROUP}],
-    }
-
-
-_BINDINGS = {
-    "apiVersion": "v1",
-    "kind": "List",
-    "items": [_binding("ClusterRole"), _binding("Role", namespace="kube-system")],
-}
 
 
 class Replica:
@@ -111,7 +90,7 @@ class Replicas:
 
     async def __aenter__(self) -> Self:
         """Return when one leads and the others watch."""
-        await asyncio.to_thread(self._prepare)
+        await asyncio.to_thread(grant_to_group, self._cluster, _GROUP)
         self._config.write_text(yaml.safe_dump(await self._configuration()), encoding="utf-8")
         self._since = self._cluster.audit_position()
         for number in range(3):
@@ -187,10 +166,6 @@ class Replicas:
                 assert entry.user == holder, f"{holder} had the lease: {entry}"
                 age = (entry.received - renewed).total_seconds()
                 assert age < _DURATION, f"the lease had ended: {entry}"
-
-    def _prepare(self) -> None:
-        grant(self._cluster)
-        self._cluster.kubectl("apply", "-f", "-", stdin=json.dumps(_BINDINGS))
 
     async def _configuration(self) -> dict[str, object]:
         password = self._folder / "password"

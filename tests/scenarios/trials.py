@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from tests.kube.product import eventually, grant, is_initialised, vm
+from tests.kube.product import eventually, grant_to_group, is_initialised, vm
 from tests.scenarios.proxy import Proxy
 from tests.scenarios.sites import Site, Sites
 
@@ -25,17 +24,6 @@ RECOVERS = 60.0
 
 _QUIET = 1.5  # seconds without a write, once all is right
 _GROUP = "scenarios"
-_BINDING = {
-    "apiVersion": "rbac.authorization.k8s.io/v1",
-    "kind": "ClusterRoleBinding",
-    "metadata": {"name": _GROUP},
-    "roleRef": {
-        "apiGroup": "rbac.authorization.k8s.io",
-        "kind": "ClusterRole",
-        "name": "ovirt-cloud-controller-manager",
-    },
-    "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": _GROUP}],
-}
 # Nodes are looked at again at their changes only: what the watch loses is lost.
 _SETTINGS: dict[str, Any] = {
     "intervals": {"poll": "500ms", "wanted": "500ms", "events": "500ms", "resync": "5m"},
@@ -48,8 +36,7 @@ _SETTINGS: dict[str, Any] = {
 
 def prepare(cluster: ControlPlane) -> None:
     """Give the users of trials the rights of the product."""
-    grant(cluster)
-    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(_BINDING))
+    grant_to_group(cluster, _GROUP)
 
 
 class Trial:
