@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
@@ -74,11 +73,16 @@ async def _follow(
 
 def _as_json(event: ServerEvent) -> str:
     """One line: id, event and data."""
-    return json.dumps({"id": event.id, "event": event.event, "data": json.loads(event.data)})
+    told = {"id": event.id, "event": event.event, "data": msgspec.Raw(event.data.encode())}
+    return msgspec.json.encode(told).decode()
 
 
 def _as_line(event: ServerEvent) -> str:
-    return f"{event.event:17} {_words(event)}".rstrip()
+    try:
+        words = _words(event)
+    except msgspec.DecodeError:  # of another version: better raw than not at all
+        words = event.data
+    return f"{event.event:17} {words}".rstrip()
 
 
 def _words(event: ServerEvent) -> str:

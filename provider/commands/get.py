@@ -11,9 +11,7 @@ import msgspec
 from provider.commands import changes, get_report, options, server, terminal
 from provider.commands.engine_states import complain_of
 from provider.commands.explain_report import print_explanation
-from provider.commands.gather import configuration
 from provider.commands.questions import Question, ask_server
-from provider.commands.replica import ask_replica
 from provider.web.documents import (
     Exists,
     InstanceAnswer,
@@ -109,6 +107,10 @@ def run(arguments: argparse.Namespace) -> int:
 async def _ask(asked: Server | None, question: Question, arguments: argparse.Namespace) -> Any:
     if asked:
         return await ask_server(asked, question)
+    # Half a second of imports that a question to a controller needs nothing of.
+    from provider.commands.gather import configuration
+    from provider.commands.replica import ask_replica
+
     return await ask_replica(configuration(arguments), arguments.kubeconfig, question)
 
 

@@ -1,17 +1,16 @@
 """What a running controller would answer if it had just started: for `get` without `--server`.
 
-The engines are listed once, and the Nodes; then the handlers of the lookup API are asked on a
-socket that nobody else can reach. So there is one answer to each question, whoever is asked.
+The engines are listed once, and the Nodes; then the handlers of the lookup API are asked on a port
+that answers nobody else. So there is one answer to each question, whoever is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sys
-import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -30,18 +29,22 @@ from provider.kube.api import KubeApi
 from provider.metrics import Metrics
 from provider.ovirt.listing import Lister
 from provider.web.catalogue import Catalogue
-from provider.web.documents import NodeAnswer
+from provider.web.documents import Exists, NodeAnswer
 from provider.web.lookup import routes
 from provider.web.problems import Problem, of_http, respond
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from aiohttp.typedefs import Middleware
 
     from provider.commands.questions import Question
     from provider.config import Config, Engine
     from provider.decisions.identity import Directory, Match
     from provider.decisions.lifecycle import Evidence
     from provider.model import Node, Snapshot
+    from provider.ovirt.client import EngineClient
     from provider.ovirt.departed import Departed
     from provider.web.operations import Handler
 
@@ -53,8 +56,11 @@ async def ask_replica(config: Config, kubeconfig: Path | None, question: Questio
     """
     async with AsyncExitStack() as stack:
         nodes = await _list_nodes(config, kubeconfig, question)
-        engines = [await stack.enter_async_context(_listed(config, e)) for e in config.engines]
-        if "exists" in question.parts:
+        clients = [
+            await stack.enter_async_context(client_of(config, one)) for one in config.engines
+        ]
+        engines = await asyncio.gather(*(_list(config, client) for client in clients))
+        if question.document is Exists:
             await _ask_alone(engines, question.parts[1])
         server = await stack.enter_async_context(_serving(config, engines, nodes))
         try:
@@ -127,16 +133,14 @@ class _Nodes:
         return lambda _node, match: first_evidence(match)
 
 
-@asynccontextmanager
-async def _listed(config: Config, engine: Engine) -> AsyncIterator[_Listed]:
-    async with client_of(config, engine) as client:
-        lister = Lister(client, config.selection_of(engine))
-        listed = _Listed(engine, lister, lister.departed)
-        try:
-            listed.snapshot = await lister.take(None)
-        except EngineError as error:
-            listed.last_error = error
-        yield listed
+async def _list(config: Config, client: EngineClient) -> _Listed:
+    lister = Lister(client, config.selection_of(client.engine))
+    listed = _Listed(client.engine, lister, lister.departed)
+    try:
+        listed.snapshot = await lister.take(None)
+    except EngineError as error:
+        listed.last_error = error
+    return listed
 
 
 async def _ask_alone(engines: Iterable[_Listed], key: str) -> None:
@@ -165,27 +169,41 @@ async def _list_nodes(config: Config, kubeconfig: Path | None, question: Questio
 
 
 @asynccontextmanager
-async def _serving(config: Config, engines: list[_Listed], nodes: _Nodes) -> AsyncIterator[Server]:
-    """The lookup API on a socket in a folder that only this user can enter."""
+async def _serving(
+    config: Config, engines: Sequence[_Listed], nodes: _Nodes
+) -> AsyncIterator[Server]:
+    """The lookup API on a port of this machine, for whoever knows a secret of this moment."""
     snapshots = tuple(one.snapshot for one in engines if one.snapshot)
     errors = tuple(one.last_error for one in engines if one.last_error)
     fleet = _Fleet(Listings(snapshots, errors).directory(config))
     catalogue = Catalogue(config, fleet, nodes, engines)
     renewing = asyncio.create_task(catalogue.run())
-    application = web.Application(middlewares=[_say_problems])
+    secret = secrets.token_urlsafe()
+    application = web.Application(middlewares=[_say_problems, _only_for(secret)])
     application.add_routes(routes(catalogue, nodes, ()))
     runner = web.AppRunner(application, access_log=None)
     try:
         await catalogue.changed(0)
         await runner.setup()
-        with tempfile.TemporaryDirectory(prefix="ovirt-ccm-") as folder:
-            socket = Path(folder) / "socket"
-            await web.UnixSite(runner, str(socket)).start()
-            yield Server("http://localhost", socket=socket)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield Server(f"http://127.0.0.1:{runner.addresses[0][1]}", token=secret)
     finally:
         await runner.cleanup()
         renewing.cancel()
         await asyncio.wait((renewing,))
+
+
+def _only_for(secret: str) -> Middleware:
+    """Other users of this machine are told nothing."""
+
+    @web.middleware
+    async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+        said = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if not secrets.compare_digest(said.encode(), secret.encode()):
+            raise web.HTTPUnauthorized
+        return await handler(request)
+
+    return admit
 
 
 @web.middleware

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
@@ -32,6 +32,7 @@ _SECONDS = 15.0
 """Until an answer must be there whole."""
 # A stream says something at least every half minute, if only that nothing has happened.
 _SILENCE = 90.0
+_STREAM = "text/event-stream"
 _LINE = 1 << 20  # bytes; an event is one line
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -40,7 +41,7 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 class Server:
     """Where a controller is asked, who asks, and how its certificate is checked.
 
-    `socket` is asked instead of host and port of the URL.
+    `token` is that of who asks, instead of one that has to be read.
     """
 
     url: str
@@ -49,7 +50,7 @@ class Server:
     ca_file: Path | None = None
     name: str | None = None
     is_verified: bool = True
-    socket: Path | None = None
+    token: str = field(default="", repr=False)
 
     @property
     def is_secure(self) -> bool:
@@ -124,15 +125,20 @@ def _refuse_without_server(arguments: argparse.Namespace) -> None:
 
 def _url(text: str) -> str:
     url = text if "://" in text else f"https://{text}"
-    parts = urlsplit(url)
-    try:
-        is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        is_usable = False
-    if not is_usable or parts.query or parts.fragment or parts.username:
+    if not _is_usable(url):
         message = f"--server {text} is no URL of a controller."
         raise options.UsageError(message, remedy="It is one such as https://HOST:10258.")
     return url.rstrip("/")
+
+
+def _is_usable(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        has_place = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    is_plain = not (parts.query or parts.fragment or parts.username)
+    return has_place and is_plain and parts.scheme in ("http", "https")
 
 
 class ServerClient:
@@ -145,7 +151,7 @@ class ServerClient:
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             headers={"User-Agent": "ovirt-ccm", **await _authorization(self._server)},
-            connector=_connector(self._server),
+            connector=aiohttp.TCPConnector(ssl=_tls(self._server)),
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=_LINE,
         )
@@ -172,10 +178,10 @@ class ServerClient:
 
     async def events(self, path: str, params: Params, last: str) -> AsyncIterator[ServerEvent]:
         """The events of the stream at `path` after that with the id `last`, until it ends."""
-        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
+        headers = {"Accept": _STREAM} | ({"Last-Event-ID": last} if last else {})
         try:
             async with self._open(path, params, headers) as response:
-                if response.status != 200:
+                if response.status != 200 or response.content_type != _STREAM:
                     body = await response.read()
                     raise unwelcome(self._server, response.status, response.headers, body)
                 async for event in _events(response.content, last):
@@ -200,7 +206,7 @@ async def _events(lines: aiohttp.StreamReader, last: str) -> AsyncIterator[Serve
     """The events of a text/event-stream (HTML Living Standard, 9.2.6)."""
     fields: dict[str, list[str]] = {}
     async for raw in lines:
-        line = raw.decode().rstrip("\r\n")
+        line = raw.decode(errors="replace").rstrip("\r\n")
         if line:
             name, _, value = line.partition(":")
             fields.setdefault(name, []).append(value.removeprefix(" "))
@@ -213,6 +219,8 @@ async def _events(lines: aiohttp.StreamReader, last: str) -> AsyncIterator[Serve
 
 
 async def _authorization(server: Server) -> dict[str, str]:
+    if server.token:
+        return {"Authorization": f"Bearer {server.token}"}
     if not server.is_secure:
         return {}
     if server.token_file:
@@ -239,12 +247,6 @@ def _token(file: Path) -> str:
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ServerError(f"the token file {file} holds no token.", remedy=HOW_TO_GET_ONE)
     return token
-
-
-def _connector(server: Server) -> aiohttp.BaseConnector:
-    if server.socket:
-        return aiohttp.UnixConnector(str(server.socket))
-    return aiohttp.TCPConnector(ssl=_tls(server))
 
 
 def _tls(server: Server) -> ssl.SSLContext | bool:

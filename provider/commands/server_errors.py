@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 import msgspec
 
 from provider.errors import ProviderError
+from provider.web.documents import ProblemDocument
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,7 @@ HOW_TO_GET_ONE = (
     " give it with --token-file FILE."
 )
 _READER = "Its user needs the ClusterRole of manifests/lookup-reader.yaml: README, Ask it."
+_SERVICE = "service/ovirt-cloud-controller-manager"
 _PROBLEM = "application/problem+json"
 # X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL.
 _OTHER_NAME = frozenset({62, 64})
@@ -55,7 +57,7 @@ def unreachable(server: Server, error: Exception) -> ServerError:
         case aiohttp.ClientConnectorError(os_error=os_error):
             remedy = (
                 "Is it at work, and does server.bind listen there? From outside the cluster:"
-                " `kubectl -n kube-system port-forward POD 10258`."
+                f" `kubectl -n kube-system port-forward {_SERVICE} 10258`."
             )
             return ServerError(f"cannot connect to {server.url}: {_why(os_error)}.", remedy=remedy)
         case TimeoutError():
@@ -95,20 +97,20 @@ def unwelcome(server: Server, status: int, headers: Mapping[str, str], body: byt
     if problem is None:
         message = f"{server.url} answers {status}, and not as a controller does."
         return ServerError(message, remedy="Does --server name another program?", status=status)
-    detail = str(problem.get("detail") or problem.get("title") or f"HTTP {status}")
-    return ServerError(_sentence(detail), remedy=_remedy(server, status, problem), status=status)
+    message = _sentence(problem.detail or problem.title)
+    return ServerError(message, remedy=_remedy(server, status, problem), status=status)
 
 
-def _problem(headers: Mapping[str, str], body: bytes) -> dict[str, Any] | None:
+def _problem(headers: Mapping[str, str], body: bytes) -> ProblemDocument | None:
     if not headers.get("Content-Type", "").startswith(_PROBLEM):
         return None
     try:
-        return msgspec.json.decode(body, type=dict[str, Any])
+        return msgspec.json.decode(body, type=ProblemDocument)
     except msgspec.DecodeError:
         return None
 
 
-def _remedy(server: Server, status: int, problem: Mapping[str, Any]) -> str:
+def _remedy(server: Server, status: int, problem: ProblemDocument) -> str:
     match status:
         case 401:
             whose = server.token_file or server.kubeconfig or "the pod"
@@ -116,16 +118,9 @@ def _remedy(server: Server, status: int, problem: Mapping[str, Any]) -> str:
         case 403:
             return _READER
         case 409:
-            return "\n".join(("It may mean:", *map(_candidate, problem.get("candidates", ()))))
-        case 503 if after := problem.get("retry_after"):
-            return f"Try again in {after} s."
-    return ""
-
-
-def _candidate(candidate: object) -> str:
-    if isinstance(candidate, dict):
-        return "  " + "  ".join(str(value) for value in candidate.values() if value)
-    return f"  {candidate}"
+            lines = (f"  {one.engine}  {one.id}  {one.name}" for one in problem.candidates)
+            return "\n".join(("It may mean:", *lines))
+    return f"Try again in {problem.retry_after} s." if problem.retry_after else ""
 
 
 def _sentence(text: str) -> str:

@@ -17,6 +17,7 @@ from tests.commands.conftest import Ended
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from datetime import datetime
     from pathlib import Path
 
     import pytest
@@ -89,12 +90,13 @@ async def serving(
     capture: pytest.CaptureFixture[str],
     *names: str,
     is_plain: bool = False,
+    until: datetime | None = None,
 ) -> AsyncIterator[Controller]:
-    """A controller with a certificate for these names, of the CA in `ca.pem`."""
+    """A controller with a certificate for these names until then, of the CA in `ca.pem`."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(*(names or ("127.0.0.1",))).configure_cert(context)
+    authority.issue_cert(*(names or ("127.0.0.1",)), not_after=until).configure_cert(context)
     controller = Controller("", folder, capture)
     runner = web.ServerRunner(web.Server(controller.answer))
     await runner.setup()

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 
+from provider.commands.gather import client_of
+from provider.commands.replica import _list, _Nodes, _serving
+from provider.configfile import load_config
+from tests.commands.conftest import SCRIPT
+from tests.commands.conftest import ended as ended_of
 from tests.commands.controllers import Controller, problem, serving
 from tests.ovirt.lab import many, vm
 
@@ -280,6 +287,53 @@ async def test_changes_are_lines_and_go_on_after_the_last_that_came(
     assert controller.requests[0].query.getall("kind") == ["instance", "engine"]
 
 
+async def test_scripts_get_a_line_of_json_a_change(controller: Controller) -> None:
+    strange = event("instance", {"of": "another version"}, "e-1")
+    controller.answers["/v1/changes"] = [
+        *(stream(strange), problem(401)),
+        *(stream(strange), problem(401)),
+    ]
+
+    told = await controller.run("get", "changes", "--output", "json")
+    shown = await controller.run("get", "changes")
+
+    assert json.loads(told.out) == {
+        "id": "e-1",
+        "event": "instance",
+        "data": {"of": "another version"},
+    }
+    assert words(shown.out) == 'instance {"of": "another version"}'
+
+
+async def test_a_page_instead_of_a_stream_is_another_program(controller: Controller) -> None:
+    controller.answers["/v1/changes"] = web.Response(text="<html>", content_type="text/html")
+
+    ended = await controller.run("get", "changes")
+
+    assert ended.status == 1
+    assert "another program" in ended.err
+
+
+async def test_ctrl_c_ends_the_changes(controller: Controller) -> None:
+    controller.answers["/v1/changes"] = stream(event("engine", EAST, "e-1"))
+    process = await asyncio.create_subprocess_exec(
+        SCRIPT,
+        *("get", "changes", "--server", controller.url),
+        *("--server-ca", str(controller.folder / "ca.pem")),
+        *("--token-file", str(controller.token_file)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout
+    first = await process.stdout.readline()
+
+    process.send_signal(signal.SIGINT)
+    end = await ended_of(process)
+
+    assert words(first.decode()) == "engine east is listed"
+    assert (end.status, end.err) == (130, "")
+
+
 # ---- engine and cluster themselves -----------------------------------------------------------
 
 
@@ -407,6 +461,33 @@ async def test_engines_are_enough_unless_nodes_are_asked_for(make_lab: MakeLab) 
     assert instances.err.startswith("warning: the nodes are not known: ")
     assert (nodes.status, nodes.out) == (1, "")
     assert "--kubeconfig" in nodes.err
+
+
+async def test_an_engine_that_fails_when_it_is_asked_alone_proves_nothing(
+    make_lab: MakeLab,
+) -> None:
+    lab = await make_lab(many(1))
+    lab.engine.faults.paths, lab.engine.faults.status = f"vms/{OTHER}", 503
+
+    ended = await lab.run("get", "exists", OTHER)
+
+    assert (ended.status, ended.out) == (1, "")
+
+
+async def test_the_port_of_the_moment_answers_nobody_else(make_lab: MakeLab) -> None:
+    lab = await make_lab(many(1))
+    config = load_config(lab.config_file)
+
+    async with (
+        client_of(config, config.engines[0]) as client,
+        _serving(config, (await _list(config, client),), _Nodes()) as there,
+        ClientSession() as stranger,
+    ):
+        told = {"Authorization": f"Bearer {there.token}"}
+        async with stranger.get(f"{there.url}/v1/zones") as refused:
+            assert refused.status == 401
+        async with stranger.get(f"{there.url}/v1/else", headers=told) as unknown:
+            assert (unknown.status, unknown.content_type) == (404, "application/problem+json")
 
 
 async def test_changes_need_a_controller(make_lab: MakeLab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -133,6 +134,14 @@ async def test_a_certificate_for_another_name_says_so_and_the_name_can_be_given(
     assert named.status == 0
 
 
+async def test_a_certificate_that_has_ended_says_what_to_renew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = datetime.now(UTC) - timedelta(days=1)
+    async with serving(tmp_path, capsys, until=ended) as controller:
+        is_one_error(await controller.run("get", "zones"), "expired", "server.certificate_file")
+
+
 async def test_an_unchecked_certificate_gets_no_token_but_one_that_was_given_for_it(
     controller: Controller,
 ) -> None:
@@ -197,6 +206,7 @@ async def test_without_tls_no_token_is_sent(
         (("--server", "ftp://there"), "is no URL"),
         (("--server", "https://:1"), "is no URL"),
         (("--server", "https://there:port"), "is no URL"),
+        (("--server", "https://[::1"), "is no URL"),
         (("--server-name", "there"), "give --server"),
         (("--insecure-skip-tls-verify",), "give --server"),
     ],
@@ -238,13 +248,16 @@ async def test_a_problem_is_one_sentence_with_its_remedy(
 
 
 async def test_an_ambiguous_key_lists_what_it_may_mean(controller: Controller) -> None:
-    candidates = [{"engine": "east", "id": "1", "name": "w"}, {"engine": "west", "id": "2"}]
+    candidates = [
+        {"engine": "east", "id": "1", "name": "w"},
+        {"engine": "west", "id": "2", "name": "w"},
+    ]
     controller.refuse("/v1/instances/w", 409, detail="2 VMs fit.", candidates=candidates)
 
     ended = await controller.run("get", "instance", "w")
 
     assert ended.status == 1
-    assert ended.err == "error: 2 VMs fit. It may mean:\n  east  1  w\n  west  2\n"
+    assert ended.err == "error: 2 VMs fit. It may mean:\n  east  1  w\n  west  2  w\n"
 
 
 @pytest.mark.parametrize(
