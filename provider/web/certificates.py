@@ -101,13 +101,14 @@ class ServingCertificate:
         """Show what there is now from the next handshake on; OSError or ValueError if it fails."""
         context = _context()
         if self._certificate_file and self._key_file:
-            pem = self._certificate_file.read_bytes()
+            end = _end(self._certificate_file.read_bytes())
             _load(context, self._certificate_file, self._key_file)
         else:
             pem, key = make_self_signed(_LIFE)
+            end = _end(pem)
             with _in_memory(pem + key) as path:
                 _load(context, path, path)
-        self._end = _end(pem)
+        self._end = end
         self._current = context
         self._metrics.serving_certificate_expiry.set(self._end.timestamp())
 
@@ -174,12 +175,17 @@ def _in_memory(content: bytes) -> Iterator[Path]:
 def _end(pem: bytes) -> datetime:
     from cryptography import x509
 
-    return x509.load_pem_x509_certificate(pem).not_valid_after_utc
+    try:
+        return x509.load_pem_x509_certificate(pem).not_valid_after_utc
+    except ValueError:
+        raise ValueError("there is no certificate in PEM") from None
 
 
 def _words(error: OSError | ValueError) -> str:
     if isinstance(error, ssl.SSLError):
-        return (error.reason or str(error)).replace("_", " ").lower()
+        # OpenSSL gives no reason for a file that it cannot parse; the certificate's was parsed.
+        reason = error.reason or "there is no key in PEM without a passphrase"
+        return reason.replace("_", " ").lower() if reason.isupper() else reason
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
-    return str(error).splitlines()[0].rstrip(".")
+    return str(error)
