@@ -16,7 +16,7 @@ from provider.decisions.identity import find_instance, parse_provider_id, parse_
 from provider.model import ANNOTATION_ENGINE, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from provider.decisions.identity import Directory
     from provider.decisions.members import Index, Member
@@ -94,8 +94,8 @@ def look_up(key: str, by: By | None, known: Known) -> Answer:
     The first that any instance fits decides. An id is certain as soon as one engine has it; a
     name, a node or an address only once no engine is silent, as another may have it too.
     """
-    for one in (by,) if by else By:
-        answer = _try(key, one, known)
+    for lookup in (_LOOKUPS[by],) if by else _IN_ORDER:
+        answer = lookup(key, known)
         if answer is not None:
             return answer
     instance_id = _id_of(key, by, known)
@@ -114,41 +114,48 @@ def _words(by: By | None) -> str:
 # ---- the kinds of keys -----------------------------------------------------------------------
 
 
-def _try(key: str, by: By, known: Known) -> Answer | None:
-    """What the key means as this kind of key; None when nothing fits it."""
-    index = known.index
-    match by:
-        case By.ID:
-            return _one(by, index.by_id.get(parse_uuid(key) or ""), known)
-        case By.PROVIDER_ID:
-            return _one(by, index.by_id.get(parse_provider_id(key) or ""), known)
-        case By.SYSTEM_UUID:
-            uuid = parse_uuid(key)
-            straight = index.by_id.get(uuid or "")
-            fitting = straight or (index.by_id.get(swapped_uuid(uuid)) if uuid else None)
-            return _one(by, fitting, known)
-        case By.NAME:
-            return _one(by, index.by_name.get(key), known)
-        case By.NODE:
-            return _node(key, known)
-    return _address(key, known)
+# Each gives what the key means as this kind of key; None when nothing fits it.
+
+
+def _by_id(key: str, known: Known) -> Answer | None:
+    uuid = parse_uuid(key)
+    return _one(By.ID, known.index.by_id.get(uuid), known) if uuid else None
+
+
+def _by_name(key: str, known: Known) -> Answer | None:
+    return _one(By.NAME, known.index.by_name.get(key), known)
+
+
+def _by_provider_id(key: str, known: Known) -> Answer | None:
+    instance_id = parse_provider_id(key)
+    if instance_id is None:
+        return None
+    return _one(By.PROVIDER_ID, known.index.by_id.get(instance_id), known)
+
+
+def _by_system_uuid(key: str, known: Known) -> Answer | None:
+    uuid = parse_uuid(key)
+    if uuid is None:
+        return None
+    by_id = known.index.by_id
+    return _one(By.SYSTEM_UUID, by_id.get(uuid) or by_id.get(swapped_uuid(uuid)), known)
 
 
 def _one(by: By, fitting: Mapping[str, Member] | None, known: Known) -> Answer | None:
     if not fitting:
         return None
-    members = tuple(fitting.values())
-    if len(members) > 1:
-        return Ambiguous(f"{len(members)} VMs fit, by their {_words(by)}", members)
-    if by in _WEAK and known.directory.silent:
+    if len(fitting) > 1:
+        return Ambiguous(f"{len(fitting)} VMs fit, by their {_words(by)}", tuple(fitting.values()))
+    if known.directory.silent and by in _WEAK:
         return Unknown(f"another VM may fit too: {_silence(known)}")
-    return Found(members[0], by)
+    (member,) = fitting.values()
+    return Found(member, by)
 
 
 _WEAK = frozenset({By.NAME, By.NODE, By.IP})
 
 
-def _node(name: str, known: Known) -> Answer | None:
+def _by_node(name: str, known: Known) -> Answer | None:
     """The instance of the Node of this name; while there is no such Node, of the one to come."""
     if not known.are_nodes_listed:
         return Unknown("the Nodes of the cluster are not listed yet")
@@ -167,7 +174,7 @@ def _node(name: str, known: Known) -> Answer | None:
     return None
 
 
-def _address(key: str, known: Known) -> Answer | None:
+def _by_address(key: str, known: Known) -> Answer | None:
     """The instance whose node has the address; else the one whose guest reports it at all."""
     address = _parse_address(key)
     if address is None:
@@ -175,6 +182,17 @@ def _address(key: str, known: Known) -> Answer | None:
     index = known.index
     fitting = index.by_address.get(address) or index.by_report.get(address)
     return _one(By.IP, fitting, known)
+
+
+_LOOKUPS: Mapping[By, Callable[[str, Known], Answer | None]] = {
+    By.ID: _by_id,
+    By.NAME: _by_name,
+    By.PROVIDER_ID: _by_provider_id,
+    By.NODE: _by_node,
+    By.SYSTEM_UUID: _by_system_uuid,
+    By.IP: _by_address,
+}
+_IN_ORDER = tuple(_LOOKUPS[by] for by in By)
 
 
 def _parse_address(key: str) -> IPAddress | None:
