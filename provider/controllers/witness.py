@@ -58,7 +58,7 @@ class Witness:
         if isinstance(match, Found) and match.instance.status is not InstanceStatus.DOWN:
             seen.forget_down()
         return Evidence(
-            listed=_listed(inventory) if inventory else None,
+            listed=_listed(inventory, match) if inventory else None,
             not_ready_since=seen.not_ready_since,
             absences=_absences(node, match, inventory, seen) if inventory else 0,
             presence=seen.presence,
@@ -96,11 +96,20 @@ class Witness:
             seen.forget_down()
 
 
-def _listed(inventory: Inventory) -> float | None:
-    """When the newest listing started; None when the engine cannot be listed now."""
-    if inventory.snapshot is None or inventory.last_error is not None:
+def _listed(inventory: Inventory, match: Match) -> float | None:
+    """When the engine was asked for what the match rests on, with all VMs or alone.
+
+    None when it cannot be listed now, and when it has said something newer of the instance, which
+    is about to be matched.
+    """
+    snapshot = inventory.snapshot
+    if snapshot is None or inventory.last_error is not None:
         return None
-    return inventory.snapshot.started
+    if not isinstance(match, Found):
+        return snapshot.started
+    if snapshot.instances.get(match.instance.id) != match.instance:
+        return None
+    return inventory.confirmed(match.instance.id)
 
 
 def _absences(node: Node, match: Match, inventory: Inventory, seen: Observation) -> int:

@@ -67,13 +67,14 @@ class Presence(StrEnum):
 class Evidence:
     """What is known beside the node and its match; times are seconds of the loop's clock.
 
-    `listed` is when the newest listing of the node's engine started, None when listing it fails
-    now. `not_ready_since` is when this process first saw the node not ready. `absences` are the
-    complete listings in a row that lack the instance and started after this process first saw the
-    node's uid, in the engine that the node has recorded. `presence` and `asked` are the newest
-    direct answer and its time. `down_since` and `down_at` are the first and the last of the
-    direct readings in a row that said `down`. `obstacle` says why the budget lets nothing be
-    deleted now, "" when it may. `out_of_service` counts the nodes that carry that taint.
+    `listed` is when the node's engine was asked for what the match rests on, for all instances or
+    for this one alone; None when listing it fails now. `not_ready_since` is when this process
+    first saw the node not ready. `absences` are the complete listings in a row that lack the
+    instance and started after this process first saw the node's uid, in the engine that the node
+    has recorded. `presence` and `asked` are the newest direct answer and its time. `down_since`
+    and `down_at` are the first and the last of the direct readings in a row that said `down`.
+    `obstacle` says why the budget lets nothing be deleted now, "" when it may. `out_of_service`
+    counts the nodes that carry that taint.
     """
 
     listed: float | None = None
@@ -235,7 +236,7 @@ def _found(
     if may_lose_volumes and not has_taint(node, TAINT_OUT_OF_SERVICE):
         return _down(instance, evidence, policy.out_of_service, now)
     if not is_marked:
-        missing = ("a listing of the engine that began after the node was not ready",)
+        missing = ("the engine's word on it since the node is not ready",)
         return Wait(f"the VM was {_words(status)} when it was seen last", missing)
     return Keep(f"the VM is {_words(status)}, and the node is marked so")
 

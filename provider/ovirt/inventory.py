@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import math
 import random
-from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -14,6 +13,7 @@ import structlog
 from provider.errors import EngineError, ReplyUnusable
 from provider.model import Instance
 from provider.ovirt.absence import AbsenceLog
+from provider.ovirt.census import Census
 from provider.ovirt.changes import changed_ids, with_instance
 from provider.ovirt.faults import InternalFault
 from provider.ovirt.listing import Lister
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from provider.config import Intervals, Selection
     from provider.metrics import Metrics
     from provider.model import Snapshot, Unreadable
+    from provider.ovirt.census import ZoneOf
     from provider.ovirt.client import EngineClient
 
     Subscriber = Callable[[Snapshot, frozenset[str]], None]
-    ZoneOf = Callable[[Instance], str | None]
 
 # An engine is busy with us for at most a tenth of the time: 5,000 VMs cost it 8 to 13 s a listing.
 _REST = 10
@@ -75,8 +75,9 @@ class Inventory:
         self.departed = self._lister.departed
         self._waiting = Waiting(intervals.wanted.total_seconds())
         self._absences = AbsenceLog(self._poll / 2)
+        self._confirmed: dict[str, float] = {}  # when VMs were read since the newest listing
         self._metrics = metrics
-        self._zone_of = zone_of
+        self._census = Census(client.engine.name, zone_of, metrics)
         self._subscribers: list[Subscriber] = []
         self._news = asyncio.Event()
         self._failures = 0
@@ -86,7 +87,6 @@ class Inventory:
         self._next = -math.inf  # when the next is due by itself
         self._asked = math.inf  # when somebody wants it
         self._read_failures = 0
-        self._counted: set[tuple[str, str]] = set()
 
     def stand_by(self) -> None:
         """List a third as often, and leave a refused password to the leader, until `lead`."""
@@ -159,6 +159,14 @@ class Inventory:
         """
         return self._absences.count(instance_id, engine_id, since)
 
+    def confirmed(self, instance_id: str) -> float | None:
+        """When the engine was asked for what `snapshot` holds of this VM; None without one.
+
+        In the loop's time.
+        """
+        started = self.snapshot.started if self.snapshot else None
+        return self._confirmed.get(instance_id, started)
+
     async def prove_absent(self, instance_id: str, engine_id: str) -> bool:
         """Whether the engine `engine_id` says now that it has no such VM, asked for it alone.
 
@@ -210,6 +218,7 @@ class Inventory:
         self._succeeded(loop.time() - began)
         self._waiting.observe(snapshot, loop.time())
         self._absences.observe(snapshot)
+        self._confirmed.clear()
         self._publish(snapshot)
         jitter = random.uniform(0.9, 1.1)  # noqa: S311  spreads load, is no secret
         self._rested = max(self._rest_end(), began + min(_LISTING_GAP, self._poll / 2))
@@ -307,6 +316,7 @@ class Inventory:
         snapshot = self.snapshot
         if snapshot is None:
             return
+        asked = asyncio.get_running_loop().time()
         is_member = instance_id in snapshot.instances or instance_id in snapshot.unreadable
         member = await self._apart(self._lister.read(instance_id, is_member=is_member))
         instance = member if isinstance(member, Instance) else None
@@ -316,9 +326,9 @@ class Inventory:
                 self._lost(instance_id, is_member=is_member)
             return
         self._absences.seen(instance_id)
-        if snapshot.instances.get(instance_id) == instance:
-            return
-        self._publish(with_instance(snapshot, instance))
+        self._confirmed[instance_id] = asked
+        if snapshot.instances.get(instance_id) != instance:
+            self._publish(with_instance(snapshot, instance))
 
     def _lost(self, instance_id: str, *, is_member: bool) -> None:
         """What is not there, or not selected: only a listing takes a VM out of the snapshot."""
@@ -330,19 +340,6 @@ class Inventory:
     def _publish(self, snapshot: Snapshot) -> None:
         changed = changed_ids(self.snapshot, snapshot)
         self.snapshot = snapshot
-        self._count(snapshot)
+        self._census.count(snapshot)
         for subscriber in self._subscribers:
             subscriber(snapshot, changed)
-
-    def _count(self, snapshot: Snapshot) -> None:
-        name = self.engine.name
-        counts = Counter(
-            (self._zone_of(instance) or "", instance.status or "none")
-            for instance in snapshot.instances.values()
-        )
-        for zone, status in self._counted - counts.keys():
-            self._metrics.instances.remove(name, zone, status)
-        for (zone, status), count in counts.items():
-            self._metrics.instances.labels(name, zone, status).set(count)
-        self._counted = set(counts)
-        self._metrics.instances_unreadable.labels(name).set(len(snapshot.unreadable))

@@ -415,6 +415,16 @@ async def test_a_stopped_vm_marks_its_node_until_it_is_ready(tmp_path: Path) -> 
         assert nodes.deletes == 0
 
 
+async def test_a_mark_waits_for_no_listing(tmp_path: Path) -> None:
+    async with herd(tmp_path) as nodes:
+        nodes.lab.vm("w0").stop()
+        await asyncio.sleep(60)
+        await until(lambda: (nodes.lab.inventory.age or 0.0) < 1)
+        nodes.kubelets["w0"].stop()
+
+        await until(lambda: SHUTDOWN in nodes.taints("w0"), within=8)
+
+
 @pytest.mark.parametrize("status", ["unknown", "not_responding", "unassigned", "paused", None])
 async def test_a_vm_that_may_run_marks_nothing(status: str | None, tmp_path: Path) -> None:
     async with herd(tmp_path, out_of_service={"enabled": True}) as nodes:
