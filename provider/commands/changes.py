@@ -97,7 +97,8 @@ def _words(event: ServerEvent) -> str:
             return f"{node.name:24} {readiness:16} {what}"
         case "engine":
             engine = msgspec.json.decode(event.data, type=EngineState)
-            return f"{engine.name:24} {engine.error or 'is listed'}"
+            state = "is listed" if engine.as_of else "is being asked"
+            return f"{engine.name:24} {engine.error or state}"
         case "reset":
             return "all that is known follows"
         case "synced":

@@ -128,7 +128,7 @@ def _url(text: str) -> str:
     if not _is_usable(url):
         message = f"--server {text} is no URL of a controller."
         raise options.UsageError(message, remedy="It is one such as https://HOST:10258.")
-    return url.rstrip("/")
+    return urlsplit(url).geturl().rstrip("/")  # the scheme in lower case
 
 
 def _is_usable(url: str) -> bool:

@@ -43,6 +43,19 @@ ROW = {
     "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}],
     "memory": 8 << 30,
 }
+NODE: dict[str, Any] = {
+    "name": "w0",
+    "ready": None,
+    "managed": True,
+    "initialized": True,
+    "deleting": False,
+    "provider_id": f"ovirt://{ID}",
+    "match": "absent",
+    "reason": "no selected VM",
+    "drift": [],
+    "notices": [],
+    "verdict": {"kind": "wait", "reason": "no listing has it", "missing": ["a listing"]},
+}
 KEY = f"/v1/instances/{ID}"
 
 
@@ -221,25 +234,12 @@ async def test_zones_are_counted(controller: Controller) -> None:
 async def test_nodes_are_a_table_that_says_whether_the_leader_speaks(
     controller: Controller,
 ) -> None:
-    node: dict[str, Any] = {
-        "name": "w0",
-        "ready": None,
-        "managed": True,
-        "initialized": True,
-        "deleting": False,
-        "provider_id": f"ovirt://{ID}",
-        "match": "absent",
-        "reason": "no selected VM",
-        "drift": [],
-        "notices": [],
-        "verdict": {"kind": "wait", "reason": "no listing has it", "missing": ["a listing"]},
-    }
     controller.answers["/v1/nodes"] = {
         "engines": [EAST],
         "leading": False,
         "total": 1,
         "continue": None,
-        "nodes": [node],
+        "nodes": [NODE],
     }
 
     ended = await controller.run("get", "nodes", "--match", "absent")
@@ -267,7 +267,7 @@ async def test_changes_are_lines_and_go_on_after_the_last_that_came(
 ) -> None:
     controller.answers["/v1/changes"] = [
         stream("retry: 1\n\n", event("reset", {}), event("instance", ROW), ":\n\n"),
-        stream(event("synced", {}, "e-1"), event("engine", EAST, "e-2")),
+        stream(event("synced", {}, "e-1"), event("engine", EAST, "e-2"), event("node", NODE)),
         stream(event("instance-removed", {"id": ID}, "e-3")),
         problem(401),
     ]
@@ -279,6 +279,7 @@ async def test_changes_are_lines_and_go_on_after_the_last_that_came(
         "instance w0 up blue 10.0.0.1",
         "synced that was all; changes follow",
         "engine east is listed",
+        "node w0 silent no selected VM",
         f'instance-removed {{"id": "{ID}"}}',
     ]
     assert ended.status == 1

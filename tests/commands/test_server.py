@@ -41,7 +41,7 @@ def is_one_error(ended: Ended, *words: str, status: int = 1) -> None:
 
 
 async def test_the_token_of_a_file_says_who_asks(controller: Controller) -> None:
-    ended = await controller.run("get", "zones")
+    ended = await controller.run("get", "zones", url=controller.url.replace("https", "HTTPS"))
 
     assert (ended.status, ended.out, ended.err) == (0, "No VM is selected.\n", "")
     assert controller.authorization == "Bearer s3cret"
