@@ -26,9 +26,7 @@ class Body:
         self._work: asyncio.Future[bytes] | None = None
 
     async def compressed(self) -> bytes:
-        """The document in gzip; a large one is made in another thread."""
-        if len(self.plain) < _LARGE:
-            return _gzip(self.plain)
+        """The document in gzip, made in another thread."""
         if self._work is None:
             loop = asyncio.get_running_loop()
             self._work = loop.run_in_executor(None, _gzip, self.plain)
@@ -44,10 +42,10 @@ def _gzip(plain: bytes) -> bytes:
 
 def answer(request: web.Request, body: bytes, etag: str, age: float) -> web.Response:
     """A small document: `etag` without quotes, `age` in seconds; 304 when the client has it."""
-    headers = _headers(etag, age)
+    headers = _headers(len(body), etag, age)
     if hdrs.IF_NONE_MATCH in request.headers and _is_known(request, etag):
         return web.Response(status=304, headers=headers)
-    if len(body) > _SMALL and takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, "")):
+    if len(body) > _SMALL and _takes_gzip(request):
         headers[hdrs.CONTENT_ENCODING] = "gzip"
         body = _gzip(body)
     return web.Response(body=body, headers=headers)
@@ -55,25 +53,32 @@ def answer(request: web.Request, body: bytes, etag: str, age: float) -> web.Resp
 
 async def answer_large(request: web.Request, body: Body, etag: str, age: float) -> web.Response:
     """The same of a document of any size."""
-    headers = _headers(etag, age)
+    if len(body.plain) < _LARGE:
+        return answer(request, body.plain, etag, age)
+    headers = _headers(len(body.plain), etag, age)
     if hdrs.IF_NONE_MATCH in request.headers and _is_known(request, etag):
         return web.Response(status=304, headers=headers)
-    accepted = request.headers.get(hdrs.ACCEPT_ENCODING, "")
-    if len(body.plain) <= _SMALL or not takes_gzip(accepted):
+    if not _takes_gzip(request):
         return web.Response(body=body.plain, headers=headers)
     headers[hdrs.CONTENT_ENCODING] = "gzip"
     return web.Response(body=await body.compressed(), headers=headers)
 
 
-def _headers(etag: str, age: float) -> dict[str, Any]:
+def _headers(size: int, etag: str, age: float) -> dict[str, Any]:
     """Whoever keeps an answer must ask each time whether it still is true."""
-    return {
+    headers = {
         hdrs.CONTENT_TYPE: "application/json",
         hdrs.CACHE_CONTROL: "private, no-cache",
-        hdrs.VARY: "Accept-Encoding",
         hdrs.ETAG: f'W/"{etag}"',
         hdrs.AGE: str(int(age)),
     }
+    if size > _SMALL:
+        headers[hdrs.VARY] = "Accept-Encoding"
+    return headers
+
+
+def _takes_gzip(request: web.Request) -> bool:
+    return takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
 
 
 def _is_known(request: web.Request, etag: str) -> bool:

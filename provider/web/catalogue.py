@@ -108,6 +108,8 @@ class Catalogue:
         self._index = Index()
         self._matches = Matches(informer.nodes)
         self._ring = Ring(_REMEMBERED)
+        self._views = tuple(self.engines.items())
+        self._known = self._new_known({})
         self._changed = set(fleet.directory.by_id)  # ids of instances
         self._touched: set[str] = set()  # names of Nodes
         self._due = asyncio.Event()
@@ -153,7 +155,13 @@ class Catalogue:
     @property
     def known(self) -> Known:
         """All that a key is looked up in, as of now."""
-        failing = {name: view.error for name, view in self.engines.items() if view.error}
+        failing = {name: error for name, view in self._views if (error := view.error)}
+        known = self._known
+        if failing != known.failing or self.are_nodes_listed != known.are_nodes_listed:
+            self._known = known = self._new_known(failing)
+        return known
+
+    def _new_known(self, failing: Mapping[str, str]) -> Known:
         return Known(
             self.directory, failing, self._index, self._informer.nodes, self.are_nodes_listed
         )
@@ -281,6 +289,7 @@ class Catalogue:
             self.order = sorted(self._rows.values(), key=lambda row: row.place)
         changed += [(NODE, name) for name in self._matches.show()]
         changed += [(ENGINE, name) for name, view in self.engines.items() if view.look(directory)]
+        self._known = self._new_known(self._known.failing)
         self._ring.note(changed)
 
     def _put(self, key: str, row: Row | None) -> bool:
