@@ -35,7 +35,7 @@ class AccessLog:
             "path": path,
             "status": status,
             "user": user,
-            "duration": round(seconds, 6),
+            "duration": seconds,
             "bytes": size,
         }
         sys.stderr.write(self._render(now, facts))
@@ -52,5 +52,6 @@ def _text(now: str, facts: dict[str, Any]) -> str:
 
 
 def _word(value: object) -> str:
-    text = str(value)
-    return text if text.isprintable() and " " not in text else repr(text)
+    text = f"{value:.6f}" if isinstance(value, float) else str(value)
+    is_plain = text.isprintable() and text and " " not in text
+    return text if is_plain else repr(text)

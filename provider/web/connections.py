@@ -68,11 +68,17 @@ class Connection:
         self.transport: asyncio.Transport | None = None
         """None until the handshake is done."""
         self.task: asyncio.Task[None] | None = None
-        """What is at work for it and would not end by itself: the handshake, then a stream."""
+        """What is at work for it: the handshake, then the handler of a request."""
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the answer has begun and may last."""
+        return self.deadline == math.inf
 
     def begin(self, now: float) -> None:
-        """A request's head is complete."""
+        """A request's head is complete, and the task that runs answers it."""
         self.cause, self.deadline = "answer", now + self._registry.bounds.answer
+        self.task = asyncio.current_task()
         self._registry.move(self, self.standing)
 
     def trust(self) -> None:
@@ -80,8 +86,8 @@ class Connection:
         self._registry.move(self, Standing.SERVED)
 
     def flow(self) -> None:
-        """The task that runs answers with a stream, which may last."""
-        self.task, self.deadline = asyncio.current_task(), math.inf
+        """The answer has begun and is a stream."""
+        self.deadline = math.inf
 
     def end(self, now: float) -> None:
         """The answer is ready, or the stream has ended."""
@@ -157,9 +163,9 @@ class Connections:
                     self._cut(connection, connection.cause)
 
     def end_tasks(self) -> None:
-        """End handshakes and streams."""
+        """End handshakes and streams; requests get their answers."""
         for connection in self:
-            if connection.task:
+            if connection.task and (connection.is_stream or connection.transport is None):
                 connection.task.cancel()
 
     def move(self, connection: Connection, standing: Standing) -> None:
@@ -208,7 +214,7 @@ class Connections:
 
 def _settle(connection: Connection, sock: socket.socket, handshake: asyncio.Task[None]) -> None:
     """After the handshake: it is open, or over."""
-    if connection.task is handshake:  # and not a stream, which may already have begun
+    if connection.task is handshake:  # and no request, which may already have begun
         connection.task = None
     if connection.transport is None:
         connection.lost()

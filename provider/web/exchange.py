@@ -130,10 +130,10 @@ class Exchange:
             response = _failure(error, target, connection)
         finally:
             now = clock()
-            is_stream = connection.task is not None
+            seconds = None if connection.is_stream else now - began
             connection.end(now)
             if response is not None:
-                self._account(request, target, response, user, None if is_stream else now - began)
+                self._account(request, target, response, user, seconds)
         return response
 
     async def prepare(self, request: web.Request, response: web.StreamResponse) -> None:
@@ -217,6 +217,6 @@ def _failure(error: Exception, target: _Target, connection: Connection) -> web.S
         case ConnectionError():  # the client is gone
             raise error
     _log.error("a request failed", route=target.pattern, exc_info=error)
-    if connection.task:
+    if connection.is_stream:
         raise ConnectionResetError("a stream has begun, its answer cannot become another")
     return respond(unforeseen())
