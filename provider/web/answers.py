@@ -66,7 +66,7 @@ async def answer_large(request: web.Request, body: Body, etag: str, age: float) 
 
 def _headers(size: int, etag: str, age: float) -> dict[str, Any]:
     """Whoever keeps an answer must ask each time whether it still is true."""
-    headers = {
+    headers: dict[str, Any] = {
         hdrs.CONTENT_TYPE: "application/json",
         hdrs.CACHE_CONTROL: "private, no-cache",
         hdrs.ETAG: f'W/"{etag}"',
