@@ -127,7 +127,7 @@ def explain(
         node=node.name,
         attitude=_attitude(node),
         match=type(match).__name__.lower(),
-        identity=_identity(match),
+        identity=identity_text(match),
         rule=match.rule if isinstance(match, Found) else None,
         instance=MatchedInstance(vm.id, vm.name, vm.engine) if vm else None,
         node_facts=_node_facts(node),
@@ -142,7 +142,8 @@ def explain(
     )
 
 
-def _identity(match: Match) -> str:
+def identity_text(match: Match) -> str:
+    """Which VM the node is, or why that is not known."""
     match match:
         case Found(instance=vm, rule=rule):
             return f"VM {vm.name} ({vm.id}) of engine {vm.engine}, by its {rule}"

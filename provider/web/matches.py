@@ -34,7 +34,8 @@ class Matches:
 
     def __init__(self, nodes: Mapping[str, Node]) -> None:
         self._nodes = nodes
-        self._directory: Directory | None = None
+        self._directory: Directory | None = None  # of what is seen
+        self._next: Directory | None = None  # of the new rows
         self._rows: dict[str, NodeRow] = {}
         self._new: dict[str, NodeRow | None] = {}
         self._told: dict[str, frozenset[str]] = {}  # by Node, the ids that it could be
@@ -57,7 +58,7 @@ class Matches:
         `changed` are the instances that are others in `directory` than at the last look, `touched`
         the Nodes that came, went or changed; all that there are once `is_synced`.
         """
-        before, self._directory = self._directory, directory
+        before, self._next = self._directory, directory
         self._is_synced = is_synced
         self._new = {}
         if before is None or _surroundings(before) != _surroundings(directory):
@@ -107,6 +108,7 @@ class Matches:
                 self._rows[name] = row
             else:
                 del self._rows[name]
+        self._directory = self._next
         self.is_complete = self.is_complete or self._is_synced
         self._new = {}
         return changed
@@ -124,9 +126,9 @@ class Matches:
     def _claim(self, name: str, before: NodeRow | None, row: NodeRow | None) -> None:
         if before and before.instance:
             claim = before.instance.engine, before.instance.id
-            self._claims[claim].discard(name)
-            if not self._claims[claim]:
-                del self._claims[claim]
+            names = self._claims.pop(claim, set()) - {name}
+            if names:
+                self._claims[claim] = names
         if row and row.instance:
             claim = row.instance.engine, row.instance.id
             self._claims.setdefault(claim, set()).add(name)

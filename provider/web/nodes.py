@@ -163,7 +163,8 @@ class Nodes:
             "continue": continue_,
         }
         body = encode(head)[:-1] + b',"nodes":[' + items + b"]}"
-        etag = _etag(items, encode([one.error for one in catalogue.states]), encode(continue_))
+        errors = [one.error for one in catalogue.states]
+        etag = _etag(items, encode((errors, head["leading"], len(rows), continue_)))
         return await answer_large(request, Body(body), etag, self._age)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import msgspec
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _SCHEMAS = "#/components/schemas/{name}"
 _ANYWHERE = {
+    400: "The query is not valid; the detail says what is allowed.",
     401: "No bearer token that the API server accepts.",
     403: "The user may not get this path: the ClusterRole ovirt-ccm-lookup lets them.",
     503: "The API server cannot be asked about the token.",
@@ -37,7 +39,7 @@ class OpenApi:
         )
         self.document = describe((*operations, self.operation), tuple(engines))
         self._body = Body(encode(self.document))
-        self._etag = f"{version('cloud-provider-ovirt')}-{hash(self._body.plain):x}"
+        self._etag = f"{version('cloud-provider-ovirt')}-{crc32(self._body.plain):x}"
 
     async def get(self, request: web.Request) -> web.Response:
         """The document."""
@@ -105,8 +107,6 @@ def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
     content = {operation.media_type: {"schema": schemas[operation.answer]}}
     problem = {CONTENT_TYPE: {"schema": schemas[ProblemDocument]}}
     told = dict(_ANYWHERE)
-    if operation.query is not NoQuery or not operation.path.startswith("/open"):
-        told[400] = "The query is not valid; the detail says what is allowed."
     for status, text in operation.problems.items():
         told[status] = f"{text} {told[status]}" if status in told else text
     responses: dict[str, Any] = {

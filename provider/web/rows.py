@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from provider.decisions.identity import Absent, Foreign, Found, node_name, provider_id
+from provider.decisions.explanation import identity_text
+from provider.decisions.identity import Found, node_name, provider_id
 from provider.decisions.members import Member
 from provider.decisions.metadata import LABELS, describe
 from provider.model import Instance, Unreadable
@@ -115,19 +116,5 @@ def node_row(node: Node, match: Match) -> NodeRow:
         match=type(match).__name__.lower(),
         instance=Candidate(engine=vm.engine, id=vm.id, name=vm.name) if vm else None,
         rule=match.rule if isinstance(match, Found) else None,
-        reason=_why(match),
+        reason=None if vm else identity_text(match),
     )
-
-
-def _why(match: Match) -> str | None:
-    """Why it is not known which instance the node is; None when it is."""
-    match match:
-        case Found():
-            return None
-        case Absent(instance_id=None):
-            return "no selected VM, by no rule"
-        case Absent(instance_id=instance_id):
-            return f"no selected VM has the id {instance_id} of its providerID"
-        case Foreign(provider_id=foreign):
-            return f"it is another cloud provider's: {foreign}"
-    return match.reason
