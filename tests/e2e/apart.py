@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -17,7 +18,6 @@ _SHOWN = (
     "get nodes -o wide",
     "get pods -A -o wide",
     "describe pods -n kube-system",
-    "logs -n kube-system -l app.kubernetes.io/name=cloud-provider-ovirt --tail=-1 --prefix",
     "get events -A",
 )
 
@@ -36,14 +36,25 @@ async def _main(plan: Plan) -> int:
 
 
 async def _keep(site: Site) -> None:
-    """Write what the cluster shows at the end beside the logs."""
-    with (site.plan.logs / "cluster.txt").open("w") as file:
-        for command in _SHOWN:
-            try:
-                shown = await site.cluster.kubectl(*command.split())
-            except KubectlError as error:
-                shown = str(error)
-            file.write(f"$ kubectl {command}\n{shown}\n")
+    """Keep what the cluster shows at the end, and what the control plane has logged."""
+    commands = [*_SHOWN]
+    for name in (await _kubectl(site, "get pods -n kube-system -o name")).split():
+        commands += [f"logs -n kube-system {name}", f"logs -n kube-system {name} --previous"]
+    shown = [f"$ kubectl {command}\n{await _kubectl(site, command)}\n" for command in commands]
+    await asyncio.to_thread(_write, site, shown)
+
+
+def _write(site: Site, shown: list[str]) -> None:
+    (site.plan.logs / "cluster.txt").write_text("".join(shown), "utf-8")
+    for log in site.cluster.control_plane.folder.glob("*.log"):
+        shutil.copy(log, site.plan.logs)
+
+
+async def _kubectl(site: Site, command: str) -> str:
+    try:
+        return await site.cluster.kubectl(*command.split())
+    except KubectlError as error:
+        return str(error)
 
 
 def main() -> int:

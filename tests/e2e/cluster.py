@@ -87,7 +87,8 @@ class Cluster:
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         port = urlsplit(self.control_plane.url).port
-        with contextlib.suppress(OSError):
+        # Cancelled at the end, when nobody waits for it.
+        with contextlib.suppress(OSError, asyncio.CancelledError):
             back_reader, back_writer = await asyncio.open_connection(HOST, port)
             await asyncio.gather(_copy(reader, back_writer), _copy(back_reader, writer))
 

@@ -86,6 +86,8 @@ class Node:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         await process.wait()
+        # What a power failure leaves of a real machine: its disk.
+        await asyncio.to_thread(cgroups.remove, self.machine.cgroup)
 
     def give_pod_network(self) -> None:
         """Do what the pod network of a cluster does on a node: configure it."""
