@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-READER = "ovirt-ccm-reader"
+READER = "ovirt-lookup-reader"
 """The ClusterRole that allows all that is served: the remedy of a refusal."""
 
 _VERB = "get"  # also of HEAD: all that is served is read
@@ -122,7 +122,6 @@ class Guard:
 
     async def _ask(self, lane: _Lane, question: _Question, ask: _Ask) -> _Answer:
         async with lane.slots:
-            began = asyncio.get_running_loop().time()
             try:
                 user = await ask()
             except KubeError as error:
@@ -131,16 +130,18 @@ class Guard:
                 raise
             self._count(question, "allowed" if user else "denied")
             self._works()
-            return self._keep(question, user, began)
+            # From now on and not from when it was asked for: the API server, too, remembers a
+            # token for 10 s, and asked right before their end it would know a deleted one.
+            return self._keep(question, user, asyncio.get_running_loop().time())
 
-    def _keep(self, question: _Question, user: Identity | None, began: float) -> _Answer:
-        """Let the answer count from when it was asked for; of too many the oldest are dropped."""
+    def _keep(self, question: _Question, user: Identity | None, now: float) -> _Answer:
+        """The answer, which counts from now on; of too many the oldest are dropped."""
         self._allowed.pop(question, None)
         self._denied.pop(question, None)
         some, seconds = (
             (self._allowed, _ALLOWED_SECONDS) if user else (self._denied, _DENIED_SECONDS)
         )
-        some[question] = answer = _Answer(began + seconds, user)
+        some[question] = answer = _Answer(now + seconds, user)
         if len(some) > _REMEMBERED:
             del some[next(iter(some))]
         return answer
