@@ -196,3 +196,13 @@ def test_a_vm_without_a_name_that_cannot_be_understood_makes_names_unknown() -> 
     known = known_of(listed(unreadable=[Unreadable(OTHER, None, "no status")]))
 
     assert isinstance(look_up("worker-9", None, known), Unknown)
+    assert isinstance(look_up(ID, None, known), Absent)
+
+
+def test_a_node_whose_engine_is_not_known_is_unknown() -> None:
+    lost = node("worker-9", system_uuid=OTHER, annotations={ANNOTATION_ENGINE: "gone"})
+    known = known_of(listed(instance("worker-1")), lost)
+
+    assert isinstance(answer := look_up("worker-9", By.NODE, known), Unknown)
+    assert answer.instance_id == OTHER
+    assert "gone is not configured" in answer.reason

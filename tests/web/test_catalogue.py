@@ -229,6 +229,33 @@ async def test_a_vm_that_nobody_thought_of_keeps_no_other_from_being_shown() -> 
     ]
 
 
+async def test_of_two_nodes_that_are_one_instance_the_first_by_name_is_told() -> None:
+    twins = [node(name, system_uuid=instance("worker-1").id) for name in ("b", "a")]
+    async with world() as there:
+        there.list(*vms("worker-1"))
+        there.put(*twins)
+        await there.shown()
+        assert there.row("worker-1").node == "a"
+
+        there.put(replace(twins[0], is_ready=False))
+        there.remove("a")
+        await there.shown()
+        assert there.row("worker-1").node == "b"
+
+
+async def test_what_could_not_be_made_ready_is_tried_again() -> None:
+    async with world() as there:
+        there.list(*vms("worker-1"))
+        sound, there.directory = there.directory, None  # type: ignore[assignment]
+        with capture_logs() as logs:
+            await there.shown()
+        there.directory = sound
+        await there.shown()
+
+        assert there.row("worker-1")
+    assert {log["event"] for log in logs} == {"what changed could not be made ready to be served"}
+
+
 # ---- engines -----------------------------------------------------------------------------------
 
 

@@ -289,3 +289,36 @@ async def test_shutdown_is_not_known_while_the_engine_is_not_certain(
 
     assert (reply.status, reply.kind) == (503, "status-unknown")
     assert status in reply["detail"]
+
+
+# ---- VMs that cannot be understood --------------------------------------------------------------
+
+
+async def test_a_vm_that_cannot_be_understood_exists_and_nothing_else_is_known(
+    tmp_path: Path,
+) -> None:
+    async with lookup(tmp_path, vm("w0"), vm("odd")) as api:
+        faults = api.lab.engine.faults
+        faults.paths, faults.status = f"/api/vms/{api.lab.vm('odd').id}", 500
+        faults.fails_follow = True
+        await until(lambda: any(row.document.unreadable for row in api.catalogue.order))
+        row, exists = await api.instance("odd"), await api.instance("odd", "/exists")
+        others = [await api.instance("odd", below) for below in ("/metadata", "/shutdown")]
+
+    assert (row.status, row["status"]) == (200, None)
+    assert row["unreadable"]
+    assert exists["exists"] is True
+    assert [(one.status, one.kind) for one in others] == [(503, "instance-unreadable")] * 2
+
+
+async def test_a_name_that_two_departed_vms_had_is_ambiguous(tmp_path: Path) -> None:
+    async with lookup(tmp_path, vm("w0"), vm("w1"), vm("w2")) as api:
+        first, second = api.lab.vm("w0"), api.lab.vm("w1")
+        first.tags = ()
+        await api.until_answer("w0", 404)
+        second.name = "w0"
+        await api.until_answer("w0", 200)
+        second.tags = ()
+        reply = await api.until_answer("w0", 409, "/exists")
+
+    assert {one["id"] for one in reply["candidates"]} == {first.id, second.id}
