@@ -38,6 +38,7 @@ NODE = "node"
 ENGINE = "engine"
 
 _CHUNK = 40  # rows that are made before others get their turn: 3 ms
+_MANY = 400  # rows for which a new index is made, a few at a time: 2 ms at once for fewer
 _CHAPTER = 250  # rows that `everything` gives at once
 _REST = 0.1  # seconds between two renewals: a burst of changes is one
 _LOOK = 1.0  # seconds between two looks at what the engines' listings end in
@@ -253,7 +254,16 @@ class Catalogue:
         for places in _chunks(self._places(changed | self._matches.moved(), directory)):
             rows.update({member_key(*place): self._make(*place, directory) for place in places})
             await asyncio.sleep(0)
-        self._show(directory, rows)
+        self._show(directory, rows, await self._new_index(rows) if len(rows) > _MANY else None)
+
+    async def _new_index(self, rows: Mapping[str, Row | None]) -> Index:
+        """The index with these rows in place of what they were before."""
+        index = Index()
+        for chunk in _chunks([row for row in {**self._rows, **rows}.values() if row]):
+            for row in chunk:
+                index.put(row.member)
+            await asyncio.sleep(0)
+        return index
 
     def _places(self, ids: set[str], directory: Directory) -> list[tuple[str, str]]:
         """Engine and id of these instances wherever they are now, or were."""
@@ -281,9 +291,18 @@ class Catalogue:
             odd = Unreadable(vm.id, vm.name, "the program's log says why")
             return instance_row(odd, snapshot, node, self.config)
 
-    def _show(self, directory: Directory, rows: Mapping[str, Row | None]) -> None:
-        """Have all of it seen: not a moment with one half of it."""
+    def _show(
+        self, directory: Directory, rows: Mapping[str, Row | None], index: Index | None
+    ) -> None:
+        """Have all of it seen: not a moment with one half of it.
+
+        `index` is that of all rows as they will be; None when it is as quickly kept true.
+        """
         self.directory = directory
+        if index is None:
+            self._keep_index(rows)
+        else:
+            self._index = index
         changed = [(INSTANCE, key) for key, row in rows.items() if self._put(key, row)]
         if changed:
             self.order = sorted(self._rows.values(), key=lambda row: row.place)
@@ -292,13 +311,18 @@ class Catalogue:
         self._known = self._new_known(self._known.failing)
         self._ring.note(changed)
 
+    def _keep_index(self, rows: Mapping[str, Row | None]) -> None:
+        for key, row in rows.items():
+            if row is None:
+                self._index.remove(key)
+            else:
+                self._index.put(row.member)
+
     def _put(self, key: str, row: Row | None) -> bool:
         """Whether the row differs from what was seen."""
         before = self._rows.get(key)
         if row is None:
-            self._index.remove(key)
             return self._rows.pop(key, None) is not None
-        self._index.put(row.member)
         self._rows[key] = row
         return before is None or (before.body, before.metadata) != (row.body, row.metadata)
 
