@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from provider.kube.informer import NodeInformer
     from provider.kube.recorder import EventRecorder
     from provider.metrics import Metrics
-    from provider.model import NewNode, Node
+    from provider.model import NewNode, Node, Notice
 
 # Between two passes: a burst of changes is one pass.
 _REST = 1.0
@@ -101,10 +101,11 @@ class RegistrationController:
             await self._remove(spare)
         self._warn_of_those_that_never_joined()
         new: list[NewNode] = []
+        said: set[tuple[str, Notice]] = set()
         directory, nodes = self._fleet.directory, self._informer.nodes
         for outcome in registrations(directory, nodes, self._config):
             if isinstance(outcome, Refusal):
-                self._refuse(outcome)
+                self._refuse(outcome, said)
             else:
                 new.append(outcome)
             await asyncio.sleep(0)
@@ -142,9 +143,13 @@ class RegistrationController:
             _log.info("registering nodes works again")
         self._is_failing = bool(errors)
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: Refusal, said: set[tuple[str, Notice]]) -> None:
+        """Say why, once for all VMs that it names; `said` is what this pass has said."""
         self._metrics.registrations.labels("refused").inc()
-        self._recorder.record_engine(refusal.instance.engine, refusal.notice)
+        what = refusal.instance.engine, refusal.notice
+        if what not in said:
+            said.add(what)
+            self._recorder.record_engine(*what)
 
     async def _remove(self, spare: Superseded) -> None:
         self._recorder.record(spare.node, spare.notice)
