@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from provider.simulator.engine import SimulatedEngine
 
 CONTEXT = "/ovirt-engine"
+_NOBODY = 499  # as nginx notes a client that has gone
 _STOPPING = ((503, "Service Unavailable"), (404, "Not Found"), (500, "Internal Server Error"))
 _LATIN = "text/html;charset=ISO-8859-1"
 _FORM = "application/x-www-form-urlencoded"
@@ -69,6 +70,9 @@ class Gateway:
         try:
             response = await self._answer(http, correlation)
             status = response.status
+        except ConnectionResetError:  # nobody is there to read an answer
+            status = _NOBODY
+            response = web.Response(status=status)
         finally:
             log.in_flight -= 1
             log.add(SeenRequest(http.method, http.path, http.query_string, correlation, status))

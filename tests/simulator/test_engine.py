@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import ssl
 
 import aiohttp
 import trustme
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http_writer import StreamWriter
+from aiohttp.test_utils import make_mocked_request
 
 from provider.simulator.engine import SimulatedEngine
+from provider.simulator.gateway import Gateway
 from tests.simulator.world import FOLLOW, PASSWORD, running, scenario
 
 
@@ -251,3 +256,14 @@ async def test_a_request_that_hangs_does_not_keep_the_engine_from_stopping() -> 
     await engine.stop()
 
     assert hung
+
+
+async def test_a_client_that_has_gone_before_its_answer_is_no_error() -> None:
+    engine = SimulatedEngine(scenario())
+    loop = asyncio.get_running_loop()
+    writer = StreamWriter(BaseProtocol(loop), loop)  # of a connection that is lost
+    request = make_mocked_request("GET", "/ovirt-engine/services/health", writer=writer)
+
+    response = await Gateway(engine).handle(request)
+
+    assert response.status == engine.requests.seen[-1].status == 499
