@@ -9,7 +9,8 @@ import socket
 
 from provider.errors import ProviderError
 
-_BACKLOG = 128
+# In a flood a full queue drops whoever comes, and a probe that is dropped tries again a second later.
+_BACKLOG = 1024
 # The kernel gives up a peer that takes or acknowledges nothing of what is sent to it: the only
 # bound of a stream that nobody reads.
 _UNACKNOWLEDGED = 30_000  # milliseconds
