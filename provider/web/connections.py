@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, NoReturn
@@ -26,6 +27,7 @@ _log = structlog.get_logger(__name__)
 # Without descriptors or memory for another connection accept() fails at once, again and again.
 _BREATH = 0.1  # seconds
 _SWEEP = 1.0  # seconds between two looks at what takes too long
+_GOODBYE = 1.0  # seconds for the end of TLS, of which a peer has a part
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class Connections:
         self._protocol = protocol
         # Each in the order of its last sign of life, the longest silent first.
         self._all: dict[Standing, dict[Connection, None]] = {one: {} for one in Standing}
+        self._emptied = asyncio.Event()
         metrics.http_connections.set_function(self.__len__)
 
     def __len__(self) -> int:
@@ -162,6 +165,18 @@ class Connections:
                 if connection.deadline <= now:
                     self._cut(connection, connection.cause)
 
+    async def close(self) -> None:
+        """Return when all have ended in order; those that take more than a second are cut."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE):
+                while len(self):
+                    self._emptied.clear()
+                    await self._emptied.wait()
+        for connection in self:
+            connection.lost()
+            if connection.transport:
+                connection.transport.abort()
+
     def end_tasks(self) -> None:
         """End handshakes and streams; requests get their answers."""
         for connection in self:
@@ -179,6 +194,7 @@ class Connections:
     def forget(self, connection: Connection) -> None:
         """It is over."""
         self._all[connection.standing].pop(connection, None)
+        self._emptied.set()
 
     def _take(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
         if len(self) >= self.bounds.connections:
@@ -200,7 +216,7 @@ class Connections:
         timeouts: dict[str, float] = {}
         if self._context:
             timeouts["ssl_handshake_timeout"] = self.bounds.handshake
-            timeouts["ssl_shutdown_timeout"] = 1
+            timeouts["ssl_shutdown_timeout"] = _GOODBYE
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:

@@ -9,7 +9,7 @@ import socket
 
 from provider.errors import ProviderError
 
-# In a flood a full queue drops whoever comes, and a probe that is dropped tries again a second later.
+# A full queue drops whoever comes, and a probe that is dropped tries again a second later.
 _BACKLOG = 1024
 # The kernel gives up a peer that takes or acknowledges nothing of what is sent to it: the only
 # bound of a stream that nobody reads.
@@ -53,6 +53,8 @@ async def _listen(host: str, port: int) -> list[socket.socket]:
 
 def _every_address(port: int) -> socket.socket:
     try:
+        if not socket.has_dualstack_ipv6():
+            raise OSError(errno.EAFNOSUPPORT, "no IPv6")
         both = socket.create_server(
             ("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
         )

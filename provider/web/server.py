@@ -106,6 +106,7 @@ class WebServer:
             listener.close()
         self._connections.end_tasks()
         await self._runner.cleanup()
+        await self._connections.close()
         if self._protection:
             await self._protection.guard.close()
 

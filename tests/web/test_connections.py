@@ -36,6 +36,8 @@ class Port:
         self._metrics = metrics
         self._context = context
         self._writers: list[asyncio.StreamWriter] = []
+        self.stays = False
+        """Whether its peers outlive it."""
 
     async def peer(self, *, raw: bool = False) -> Peer:
         """A new connection; a `raw` one has not begun with TLS."""
@@ -72,6 +74,10 @@ class Peer:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self.writer = writer
+
+    def stop_reading(self) -> None:
+        assert isinstance(self.writer.transport, asyncio.Transport)
+        self.writer.transport.pause_reading()
 
     def send(self, data: bytes) -> None:
         self.writer.write(data)
@@ -112,7 +118,8 @@ async def port(
         try:
             yield opened
         finally:
-            opened.close()
+            if not opened.stays:
+                opened.close()
 
 
 ADMITTED = {"status": {"authenticated": True, "user": {"username": "alice"}, "allowed": True}}
@@ -362,3 +369,19 @@ async def test_what_is_accepted_inherits_the_time_for_unacknowledged_bytes(
         await (await opened.peer()).request(GUARDED)
 
     assert seen == [30_000]
+
+
+async def test_one_that_says_no_goodbye_holds_the_end_up_for_a_second(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    async with port(tmp_path, tls=True) as opened:
+        polite = await opened.peer()
+        assert await polite.request() == 200
+        deaf = await opened.peer()
+        assert await deaf.request() == 200
+        deaf.stop_reading()
+        opened.stays = True
+        began = loop.time()
+
+    assert loop.time() - began < 1.5
+    assert opened.open == 0
+    opened.close()
