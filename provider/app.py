@@ -26,6 +26,7 @@ from provider.kube.lease import LeaderElector
 from provider.kube.lease_client import LeaseClient
 from provider.kube.recorder import EventRecorder
 from provider.kube.reviews import Reviews
+from provider.kube.tenure import Tenure
 from provider.metrics import Metrics
 from provider.ovirt.client import EngineClient
 from provider.ovirt.events import EventFeed
@@ -76,6 +77,7 @@ class App:
         self._config = config
         self._access = access
         self.metrics = Metrics()
+        self._tenure = Tenure()
         limits = config.limits
         self._clients = [EngineClient(one, limits, self.metrics) for one in config.engines]
         of_engines = chain.from_iterable(client.reloads for client in self._clients)
@@ -86,9 +88,24 @@ class App:
         self._reloads = (*reloads, *access.reloads, *of_engines, *of_port)
 
     def remember(self, before: App) -> None:
-        """Hold back the passwords that engines have refused to `before`, which has ended."""
+        """Go on with the Lease that `before`, which has ended, has kept.
+
+        Also hold back the passwords that engines have refused to it.
+        """
+        self._tenure = before._tenure
         for client, other in product(self._clients, before._clients):
             client.remember(other)
+
+    def keep_lease(self, next_: Config) -> None:
+        """Leave the Lease to the app that works by `next_`, if there is one in both."""
+        settings = self._config.leader_election, next_.leader_election
+        self._tenure.is_kept = all(one.enabled for one in settings)
+
+    async def give_up_lease(self) -> None:
+        """Give up what was kept for an app that has not come."""
+        if self._tenure.is_kept:
+            async with AsyncExitStack() as stack:
+                await self._elector(stack)
 
     async def run(self) -> NoReturn:
         """Work until cancelled; then stop the parts, give up the lease, close port and sessions.
@@ -171,7 +188,9 @@ class App:
         if not self._config.leader_election.enabled:
             return None
         client = await stack.enter_async_context(LeaseClient(self._access, self.metrics))
-        return LeaderElector(client, self.metrics)
+        elector = LeaderElector(client, self.metrics, self._tenure)
+        stack.push_async_callback(elector.give_up)  # when the parts do not come to work
+        return elector
 
 
 class _Leader:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from provider.commands.stopping import until_stopped
 
@@ -52,36 +52,43 @@ async def _work(arguments: argparse.Namespace) -> NoReturn:
 async def follow(watch: ConfigWatch, access: Access, *, insecure_http: bool) -> NoReturn:
     """Work by the configuration in the file, whatever it becomes.
 
-    Each new one means new parts in this process, after the old ones have ended in their order:
-    another replica may take the Lease meanwhile. A configuration that cannot be worked by, such
-    as one whose port is taken, gives way to the one before; ProviderError when there is none.
+    Each new one means new parts in this process, after the old ones have ended in their order.
+    They go on with the Lease, which is given up when they do not come to work. A configuration
+    that cannot be worked by, such as one whose port is taken, gives way to the one before;
+    ProviderError when there is none.
     """
     from provider import logs
     from provider.app import App
     from provider.errors import LeaseLost, ProviderError
 
-    before: App | None = None
+    app: App | None = None
     proven: Config | None = None  # what to go back to
-    while True:
-        logs.set_up(watch.config.logging)
-        app = App(watch.config, access, (watch.reload,), insecure_http=insecure_http)
-        if before:
-            app.remember(before)
-        else:
-            settle_heap()
-        try:
-            changed = await _until_changed(app, watch)
-        except LeaseLost:
-            raise
-        except ProviderError as error:
-            if proven is None:
+    try:
+        while True:
+            logs.set_up(watch.config.logging)
+            before, app = (
+                app,
+                App(watch.config, access, (watch.reload,), insecure_http=insecure_http),
+            )
+            if before:
+                app.remember(before)
+            else:
+                settle_heap()
+            try:
+                changed = await _until_changed(app, watch)
+            except LeaseLost:
                 raise
-            watch.reload.kept(str(error))
-            watch.config, proven = proven, None
-        else:
-            watch.reload.taken()
-            watch.config, proven = changed, watch.config
-        before = app
+            except ProviderError as error:
+                if proven is None:
+                    raise
+                watch.reload.kept(str(error))
+                watch.config, proven = proven, None
+            else:
+                watch.reload.taken()
+                watch.config, proven = changed, watch.config
+    finally:
+        if app:
+            await app.give_up_lease()
 
 
 async def _until_changed(app: App, watch: ConfigWatch) -> Config:
@@ -92,11 +99,23 @@ async def _until_changed(app: App, watch: ConfigWatch) -> Config:
         await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             working.result()
-        return watching.result()
+        changed = watching.result()
+        app.keep_lease(changed)
+        return changed
     finally:
-        watching.cancel()
-        working.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
+        await _end(working, watching)
+
+
+async def _end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel the tasks once and return when they have ended, also when cancelled meanwhile."""
+    for task in tasks:
+        task.cancel()
+    ending = asyncio.gather(*tasks, return_exceptions=True)
+    try:
+        await asyncio.shield(ending)
+    except asyncio.CancelledError:
+        await ending
+        raise
 
 
 def settle_heap() -> None:

@@ -13,10 +13,7 @@ its lease until the next renewal; then only the resourceVersions of what it writ
 from __future__ import annotations
 
 import asyncio
-import os
-import platform
 import random
-import secrets
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -32,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from provider.metrics import Metrics
+
+    from .tenure import Tenure
 
 # The defaults of every controller of Kubernetes (component-base/config).
 _DURATION = 15.0  # seconds that a record must be unchanged before others take the Lease
@@ -66,9 +65,11 @@ class _Record:
 class LeaderElector:
     """Takes the Lease, keeps it while there is work, and gives it up."""
 
-    def __init__(self, client: LeaseClient, metrics: Metrics) -> None:
-        self.identity = f"{platform.node()}_{os.getpid()}_{secrets.token_hex(4)}"
-        """Host, process id, and what tells it from an earlier process of the same number."""
+    def __init__(self, client: LeaseClient, metrics: Metrics, tenure: Tenure) -> None:
+        """`tenure` may come from an elector that has ended: this one keeps what it held."""
+        tenure.is_kept = False
+        self.identity = tenure.identity
+        self._tenure = tenure
         self._client = client
         self._status = metrics.leader_status.labels(NAME)
         self._status.set(0)
@@ -76,8 +77,6 @@ class LeaderElector:
         self._lease: Lease | None = None  # as it was read last; None when there is none
         self._record: _Record | None = None  # stays when the Lease is deleted: its holder works on
         self._renewed: float | None = None  # when the last renewal was sent; None when not leading
-        self._is_claimed = False  # whether the Lease may have had our name in it
-        self._has_led = False
         self._watch_from = 0.0
         self._watch_failures = 0
         self._trouble: str | None = None
@@ -106,7 +105,7 @@ class LeaderElector:
         return f"the lease ended {late:.0f} s ago" if late > _TOLERANCE else None
 
     async def run(self, work: Callable[[], Awaitable[NoReturn]]) -> NoReturn:
-        """Wait for the Lease, then `work` as long as it is held; give it up afterwards.
+        """Wait for the Lease, then `work` as long as it is held; then give it up, unless kept.
 
         LeaseLost when it could not be kept; whatever `work` raises. Others can take the Lease
         only after `work` has ended, at a cancellation too.
@@ -116,7 +115,7 @@ class LeaderElector:
                 await self._stand_by()
             await self._lead(work)
         finally:
-            await self._give_up()
+            await self.give_up()
         raise AssertionError  # leading never ends by itself
 
     # ---- standing by -----------------------------------------------------------------------
@@ -193,7 +192,6 @@ class LeaderElector:
 
     async def _lead(self, work: Callable[[], Awaitable[NoReturn]]) -> None:
         """Raise what ends `work` or the renewals; both have ended then."""
-        self._has_led = True
         _log.info("leading", lease=NAME, identity=self.identity)
         working = asyncio.ensure_future(work())
         keeping = asyncio.create_task(self._keep())
@@ -208,7 +206,9 @@ class LeaderElector:
 
     async def _keep(self) -> NoReturn:
         """Renew until cancelled; LeaseLost when that was impossible for 10 s."""
-        await self._say("became leader")
+        if not self._tenure.has_led:
+            self._tenure.has_led = True
+            await self._say("became leader")
         due = _now() + _jittered(_RETRY)
         while self._renewed is not None and _now() < self._renewed + _DEADLINE - _TICK:
             with suppress(TimeoutError):
@@ -238,16 +238,19 @@ class LeaderElector:
         _log.error("lease lost", lease=NAME, identity=self.identity, why=why)
         return LeaseLost(f"this process leads no longer, as the lease {NAME} is lost: {why}.")
 
-    async def _give_up(self) -> None:
-        """Let another have the Lease at once, if it is still ours."""
-        if not self._is_claimed:
-            return
+    async def give_up(self) -> None:
+        """Let another have the Lease at once, if it is still ours and is not to be kept."""
+        tenure = self._tenure
         self._renewed = None
         self._status.set(0)
+        if tenure.is_kept or not tenure.is_claimed:
+            return
         with suppress(TimeoutError, KubeError):
             async with asyncio.timeout(_RELEASE):
                 await self._release()
-        if self._has_led:
+        tenure.is_claimed = False
+        if tenure.has_led:
+            tenure.has_led = False
             await self._say("stopped leading")
             _log.info("stopped leading", lease=NAME, identity=self.identity)
 
@@ -290,7 +293,7 @@ class LeaderElector:
         """
         sent = _now()
         lease = self._lease
-        self._is_claimed = True  # also when no answer comes
+        self._tenure.is_claimed = True  # also when no answer comes
         if lease is None:
             lease = await self._client.create(self._claim({}))
         else:

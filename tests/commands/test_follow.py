@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.looptime
 
 LOOK = 11  # seconds, after which the file has been looked at
+LEASE = "kube-system", "ovirt-cloud-controller-manager"
+KEPT = "holderIdentity", "acquireTime", "leaseTransitions"
 RULES = [{"tag": "docker-host", "labels": {"pool": "a"}}]
 
 
@@ -93,6 +95,11 @@ class Lab:
         """The messages of the Events of this reason."""
         return [one["message"] for one in self.cluster.events() if one["reason"] == reason]
 
+    def lease(self) -> dict[str, Any]:
+        """The spec of the Lease."""
+        spec: dict[str, Any] = self.cluster.lease(*LEASE)["spec"]
+        return spec
+
     async def metrics(self) -> str:
         """What the port says that is open now."""
         port = [one["port"] for one in self.said if one["event"] == "started"][-1]
@@ -147,17 +154,61 @@ async def test_a_changed_file_is_worked_by_without_a_new_process(tmp_path: Path)
         assert 'reload_failing{engine="",file="configuration"} 0.0' in await lab.metrics()
 
 
-async def test_the_lease_is_held_again_after_a_change(tmp_path: Path) -> None:
+async def test_the_lease_is_kept_over_a_change(tmp_path: Path) -> None:
     async with working(tmp_path) as lab:
         await until(lambda: lab.logged("leading") == 1)
+        before = lab.lease()
         lab.configure(rules=RULES)
         await lab.started(2)
         began = asyncio.get_running_loop().time()
+        assert lab.lease()["holderIdentity"] == before["holderIdentity"]
 
         await until(lambda: lab.logged("leading") == 2)
 
-        assert asyncio.get_running_loop().time() - began < 3
-        assert lab.logged("stopped leading") == 1
+        assert asyncio.get_running_loop().time() - began < 1
+        after = lab.lease()
+        assert {key: after[key] for key in KEPT} == {key: before[key] for key in KEPT}
+        assert lab.logged("stopped leading") == 0
+        assert len(lab.messages("LeaderElection")) == 1
+    assert lab.lease()["holderIdentity"] == ""
+    assert lab.logged("stopped leading") == 1
+
+
+async def test_the_lease_is_given_up_when_the_parts_do_not_come_to_work(tmp_path: Path) -> None:
+    async with working(tmp_path) as lab:
+        await until(lambda: lab.messages("Synced"))
+        with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
+            lab.configure(server={"bind": f"127.0.0.1:{taken.getsockname()[1]}"})
+            await lab.started(2)
+            await until(lambda: lab.logged("leading") == 2)
+
+        said = [message.split(maxsplit=1)[1] for message in lab.messages("LeaderElection")]
+        assert sorted(said) == ["became leader", "became leader", "stopped leading"]
+
+
+async def test_the_lease_is_given_up_when_replicas_are_no_more(tmp_path: Path) -> None:
+    async with working(tmp_path) as lab:
+        await until(lambda: lab.messages("Synced"))
+        lab.configure(leader_election={"enabled": False})
+        await lab.started(2)
+
+        assert lab.lease()["holderIdentity"] == ""
+
+
+async def test_the_lease_is_given_up_at_an_end_in_the_middle_of_a_change(tmp_path: Path) -> None:
+    async with working(tmp_path) as lab:
+        await until(lambda: lab.messages("Synced"))
+        engine = lab.engine.simulator
+        engine.faults.delay, engine.faults.paths = 1.0, "logout"
+        lab.configure(rules=RULES)
+        await until(lambda: engine.requests.in_flight)
+        kept = lab.lease()["holderIdentity"]
+        lab.task.cancel()
+        await asyncio.gather(lab.task, return_exceptions=True)
+
+        assert kept
+        assert lab.lease()["holderIdentity"] == ""
+        assert lab.logged("started") == 1
 
 
 async def test_a_volume_whose_link_moves_is_a_changed_file(tmp_path: Path) -> None:

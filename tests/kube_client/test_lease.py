@@ -15,6 +15,7 @@ from provider.errors import LeaseLost
 from provider.kube.access import load_access
 from provider.kube.lease import LeaderElector
 from provider.kube.lease_client import NAME, NAMESPACE, LeaseClient
+from provider.kube.tenure import Tenure
 from provider.metrics import Metrics
 from provider.simulator.cluster import (
     BadGateway,
@@ -69,11 +70,14 @@ async def until(condition: Callable[[], object], within: float = 100) -> float:
 class Candidate:
     """A replica: its elector at work, and when it worked."""
 
-    def __init__(self, client: LeaseClient, begins: Callable[[], None]) -> None:
+    def __init__(
+        self, client: LeaseClient, begins: Callable[[], None], tenure: Tenure | None = None
+    ) -> None:
         self.client = client
+        self.tenure = tenure or Tenure()
         self._begins = begins
         self.metrics = Metrics()
-        self.elector = LeaderElector(client, self.metrics)
+        self.elector = LeaderElector(client, self.metrics, self.tenure)
         self.started: float | None = None
         self.ended: float | None = None
         self._fails = asyncio.Event()
@@ -124,8 +128,8 @@ class Race:
         self._clients.append(client)
         return await client.__aenter__()
 
-    async def candidate(self) -> Candidate:
-        candidate = Candidate(await self.client(), self.require_one)
+    async def candidate(self, tenure: Tenure | None = None) -> Candidate:
+        candidate = Candidate(await self.client(), self.require_one, tenure)
         self.candidates.append(candidate)
         return candidate
 
@@ -205,6 +209,53 @@ def held_by_another(**spec: Any) -> dict[str, Any]:
         "leaseTransitions": 4,
     }
     return defaults | spec
+
+
+# ---- going on in the same process ---------------------------------------------------------------
+
+
+async def test_the_next_elector_of_a_process_goes_on_with_its_lease(race: Race) -> None:
+    old = await race.leader()
+    standby = await race.standby()
+    before = race.spec
+    old.tenure.is_kept = True
+    await old.stop()
+    assert old.elector.time_left() == 0
+
+    new = await race.candidate(old.tenure)
+    began = now()
+    await until(lambda: new.is_working)
+
+    assert now() - began < 1
+    assert race.spec["acquireTime"] == before["acquireTime"]
+    assert race.spec["leaseTransitions"] == before["leaseTransitions"]
+    await asyncio.sleep(60)
+    assert standby.started is None
+    await new.stop()
+    await until(lambda: standby.is_working, within=3)
+
+
+async def test_a_lease_that_is_kept_for_nobody_expires(race: Race) -> None:
+    old = await race.leader()
+    standby = await race.standby()
+    old.tenure.is_kept = True
+    await old.stop()
+
+    assert await until(lambda: standby.is_working) - (old.ended or 0) <= DURATION + RETRY
+
+
+async def test_whoever_comes_too_late_for_a_kept_lease_stands_by(race: Race) -> None:
+    old = await race.leader()
+    standby = await race.standby()
+    old.tenure.is_kept = True
+    await old.stop()
+    await until(lambda: standby.is_working)
+
+    late = await race.candidate(old.tenure)
+    await asyncio.sleep(60)
+
+    assert late.started is None
+    assert standby.is_working
 
 
 # ---- taking ------------------------------------------------------------------------------------
