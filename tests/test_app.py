@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 from aiohttp import ClientSession
 from structlog.testing import capture_logs
 
@@ -53,13 +54,18 @@ class Running:
 
 
 async def new_app(
-    folder: Path, engine: EngineLab, cluster: SimulatedCluster, **sections: Any
+    folder: Path,
+    engine: EngineLab,
+    cluster: SimulatedCluster,
+    *,
+    insecure_http: bool = True,
+    **sections: Any,
 ) -> App:
     kubeconfig = folder / "kubeconfig"
     kubeconfig.write_text(cluster.kubeconfig(), encoding="utf-8")
     server = {"server": {"bind": "127.0.0.1:0"}}
     config = Config(engines=(engine.engine,), **(server | sections))
-    return App(config, await load_access(kubeconfig), insecure_http=True)
+    return App(config, await load_access(kubeconfig), insecure_http=insecure_http)
 
 
 @asynccontextmanager
@@ -209,3 +215,31 @@ async def test_a_port_in_use_ends_it_before_anything_is_asked(tmp_path: Path) ->
 
         assert len(cluster.requests) == 0
         assert engine.logins == 0
+
+
+@pytest.mark.looptime
+async def test_a_certificate_that_does_not_fit_its_key_is_said_as_event_and_metric(
+    tmp_path: Path,
+) -> None:
+    authority = trustme.CA()
+    files = {"certificate_file": tmp_path / "tls.crt", "key_file": tmp_path / "tls.key"}
+    leaf = authority.issue_cert("127.0.0.1")
+    leaf.cert_chain_pems[0].write_to_path(str(files["certificate_file"]))
+    leaf.private_key_pem.write_to_path(str(files["key_file"]))
+    server = {"bind": "127.0.0.1:0", **files}
+    async with (
+        simulators(tmp_path) as (engine, cluster),
+        working(engine, cluster, tmp_path, insecure_http=False, server=server) as on,
+    ):
+        other = authority.issue_cert("127.0.0.1").cert_chain_pems[0]
+        other.write_to_path(str(files["certificate_file"]))
+        await until(lambda: messages(cluster, "FileUnusable"))
+        labels = {"file": "serving_certificate", "engine": ""}
+        failing = on.app.metrics.registry.get_sample_value("ovirt_ccm_reload_failing", labels)
+
+    assert "key values mismatch" in messages(cluster, "FileUnusable")[0]
+    assert failing == 1
+
+
+def messages(cluster: SimulatedCluster, reason: str) -> list[str]:
+    return [one["message"] for one in cluster.events() if one["reason"] == reason]
