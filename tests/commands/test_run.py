@@ -94,3 +94,14 @@ async def test_an_engine_that_is_not_verified_is_warned_of(make_lab: MakeLab) ->
     end = await ended(process)
 
     assert "anybody on the way can read the password" in end.err
+
+
+async def test_plain_http_for_other_machines_is_refused(make_lab: MakeLab) -> None:
+    lab = await make_lab()
+    lab.configure(server={"bind": "0.0.0.0:0"})
+
+    end = await ended(await lab.start("run", "--insecure-http"))
+
+    assert end.status == 1
+    assert "error: cannot serve plain HTTP on 0.0.0.0:0" in end.err
+    assert "Leave --insecure-http out" in end.err
