@@ -118,8 +118,9 @@ def _words(by: By | None) -> str:
 
 
 def _by_id(key: str, known: Known) -> Answer | None:
-    uuid = parse_uuid(key)
-    return _one(By.ID, known.index.by_id.get(uuid), known) if uuid else None
+    by_id = known.index.by_id
+    uuid = key if key in by_id else parse_uuid(key)  # most are written as the engine does
+    return _one(By.ID, by_id.get(uuid), known) if uuid else None
 
 
 def _by_name(key: str, known: Known) -> Answer | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +28,11 @@ class Member:
     engine: str
     instance: Candidate
     addresses: tuple[NodeAddress, ...] = ()
+    key: str = field(init=False)
+    """What no other member has: an id may be in two engines, after a restore or an import."""
 
-    @property
-    def key(self) -> str:
-        """What no other member has: an id may be in two engines, after a restore or an import."""
-        return member_key(self.engine, self.instance.id)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", member_key(self.engine, self.instance.id))
 
 
 def member_key(engine: str, instance_id: str) -> str:

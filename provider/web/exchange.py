@@ -140,7 +140,8 @@ class Exchange:
         """Complete the headers; called right before they are sent."""
         _complete(response)
         connection = _connection(request)
-        if not isinstance(response, web.Response) and connection.cause == "answer":
+        # isinstance would ask an abstract class, which takes as long as all else here.
+        if type(response) is not web.Response and connection.cause == "answer":
             connection.flow()
 
     def _learn(self, resource: web.AbstractResource | None) -> _Target:

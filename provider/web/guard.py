@@ -71,14 +71,15 @@ class Guard:
         """
         token = _token(authorization)
         digest = hashlib.sha256(token.encode()).digest()
-        known = self._known((digest, "")) or await self._answer(
+        now = asyncio.get_running_loop().time()
+        known = self._known((digest, ""), now) or await self._answer(
             (digest, ""), partial(self._reviews.authenticate, token)
         )
         if known.user is None:
             raise _unauthenticated("The API server does not accept this token.", "invalid_token")
         name = known.user.username
         if path:
-            known = self._known((digest, path)) or await self._answer(
+            known = self._known((digest, path), now) or await self._answer(
                 (digest, path), partial(self._permit, known.user, path)
             )
             if known.user is None:
@@ -95,10 +96,9 @@ class Guard:
     async def _permit(self, user: Identity, path: str) -> Identity | None:
         return user if await self._reviews.may(user, _VERB, path) else None
 
-    def _known(self, question: _Question) -> _Answer | None:
+    def _known(self, question: _Question, now: float) -> _Answer | None:
         """The answer that still counts, if there is one."""
         answer = self._allowed.get(question) or self._denied.get(question)
-        now = asyncio.get_running_loop().time()
         return answer if answer and now < answer.until else None
 
     async def _answer(self, question: _Question, ask: _Ask) -> _Answer:

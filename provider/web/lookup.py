@@ -25,8 +25,8 @@ def routes(
 ) -> tuple[web.RouteDef, ...]:
     """The routes of all that is answered from `catalogue`, of `more`, and of the OpenAPI."""
     operations = (
+        *Instances(catalogue).operations,  # first, as they are asked for most often
         *InstanceLists(catalogue).operations,
-        *Instances(catalogue).operations,
         *Zones(catalogue).operations,
         *Nodes(catalogue, replica).operations,
         *more,
