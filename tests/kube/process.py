@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # It waits for the end of its standard input, which comes when the test process dies of anything.
-# After a SIGKILL on a busy machine members of the group were seen alive all the same.
+# dash takes the `--` before a group for a number unless the signal is given with -s. A program that
+# was just being started joins the group late, and the dead stay members until they are reaped.
 _GUARD = """
 cat >/dev/null
 tries=0
-while [ "$tries" -lt 20 ] || { kill -0 -- "-$1" && [ "$tries" -lt 100 ]; }; do
-    kill -KILL -- "-$1"
+while kill -s KILL -- "-$1" 2>/dev/null && [ "$tries" -lt 20 ]; do
     tries=$((tries + 1))
     sleep 0.1
 done

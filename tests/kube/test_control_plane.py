@@ -205,12 +205,18 @@ def test_a_failed_start_shows_the_log_and_leaves_nothing(kube_assets: Path) -> N
     assert not cluster.folder.exists()
 
 
-def test_nothing_is_left_after_ctrl_c(kube_assets: Path) -> None:
+# A member that is frozen has the kernel end its whole group after a SIGKILL of ours, guard or not.
+@pytest.mark.parametrize(
+    ("number", "before"), [(signal.SIGINT, "cluster.freeze('etcd')"), (signal.SIGKILL, "pass")]
+)
+def test_nothing_is_left_when_the_test_process_is_ended(
+    kube_assets: Path, number: signal.Signals, before: str
+) -> None:
     script = (
         "import sys, time; from pathlib import Path; "
         "from tests.kube.control_plane import ControlPlane\n"
         f"with ControlPlane(Path({str(kube_assets)!r})) as cluster:\n"
-        "    cluster.freeze('etcd')\n"
+        f"    {before}\n"
         "    print(cluster.folder, *(cluster.pid(name) for name in cluster.names), flush=True)\n"
         "    time.sleep(60)\n"
     )
@@ -224,7 +230,7 @@ def test_nothing_is_left_after_ctrl_c(kube_assets: Path) -> None:
         assert process.stdout
         folder, *pids = process.stdout.readline().split()
 
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         process.wait()
 
     end = time.monotonic() + 20
