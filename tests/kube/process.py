@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # It waits for the end of its standard input, which comes when the test process dies of anything.
-# dash takes the `--` before a group for a number unless the signal is given with -s. A program that
+# dash takes the `--` before a group for a number unless the signal comes with -s. A program that
 # was just being started joins the group late, and the dead stay members until they are reaped.
 _GUARD = """
 cat >/dev/null
