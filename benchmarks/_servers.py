@@ -27,7 +27,9 @@ HOST = "127.0.0.1"
 ACCOUNT = "reader"
 BARE_SERVER = Path(__file__).with_name("_bare_server.py")
 SERVER_FILES = ("certificate_file", "key_file")
-POLL = "2s"  # as often as it may: it rests ten times as long as a listing takes
+CONFIG = "config.yaml"
+BUSY_CONFIG = "busy.yaml"
+POLL = "2s"  # of the busy: it then rests ten times as long as a listing takes
 PATIENCE = 120.0  # seconds until the product knows all VMs
 
 
@@ -87,14 +89,14 @@ class Bench:
         return self.request(f"/v1/instances/{instance_id}")
 
     @contextlib.contextmanager
-    def product(self, *command: str | Path) -> Iterator[Served]:
+    def product(self, *command: str | Path, config: str = CONFIG) -> Iterator[Served]:
         """The product, once it knows all VMs; SystemExit with its log when it does not serve."""
-        config = ("--config", self.folder / "config.yaml", "--kubeconfig", self.kubeconfig)
+        files = ("--config", self.folder / config, "--kubeconfig", self.kubeconfig)
         log = self.folder / "product.log"
         try:
             with (
                 log.open("wb") as output,
-                running(*command, "run", *config, stdout=output, stderr=output) as process,
+                running(*command, "run", *files, stdout=output, stderr=output) as process,
             ):
                 address = self._address(port_in(log, process))
                 self._wait_until_listed(address)
@@ -166,7 +168,7 @@ def port_in(log: Path, process: subprocess.Popen[bytes]) -> int:
 
 
 def configure(folder: Path, url: str) -> None:
-    """Write a certificate, and the product's configuration."""
+    """Write a certificate, and the product's configuration, also one that lists all the time."""
     authority = trustme.CA()
     issued = authority.issue_cert(HOST)
     authority.cert_pem.write_to_path(folder / "ca")
@@ -179,10 +181,10 @@ def configure(folder: Path, url: str) -> None:
         "engines": [engine],
         "server": {"bind": f"{HOST}:0", **server},
         "registration": {"mode": "adopt"},
-        "intervals": {"poll": POLL},
         "logging": {"format": "json"},
     }
-    (folder / "config.yaml").write_text(json.dumps(config))
+    (folder / CONFIG).write_text(json.dumps(config))
+    (folder / BUSY_CONFIG).write_text(json.dumps(config | {"intervals": {"poll": POLL}}))
 
 
 def reader(cluster: ControlPlane) -> str:

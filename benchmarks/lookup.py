@@ -1,18 +1,19 @@
 """Looking VMs up over HTTPS: the guarded product against a bare aiohttp handler.
 
 The product is as it is installed (`ovirt-ccm run`), with a simulated engine of 5,000 VMs and a
-real API server that says who a token is and what it may do. It makes no Nodes, and lists its
-engine as often as it may. The bare handler answers whatever is asked with one of the product's
-own answers, and knows nothing of tokens, VMs, logs or metrics. Both are processes of their own
-with the same certificate, and get the same requests from the same connections. They take turns,
-for the machine may be busy with other things: ratios mean something, numbers alone less.
+real API server that says who a token is and what it may do. It makes no Nodes. The bare handler
+answers whatever is asked with one of the product's own answers, and knows nothing of tokens, VMs,
+logs or metrics. Both are processes of their own with the same certificate, and get the same
+requests from the same connections. They take turns, for the machine may be busy with other
+things: ratios mean something, numbers alone less.
 
 - Full load: each connection asks again at once, each time for another VM. The ratio of the times
   is what users see; that of the CPU seconds a request moves less when others use the machine. The
-  product's hold all that it does at the same time, such as reading its engine.
+  product's hold all that it does at the same time, such as reading its engine every 30 s.
 - Half load: as many requests a second as are half of the product's full load, whether they are
-  answered or not. A request's time begins when it is due.
-- All VMs in one request, compressed.
+  answered or not, while the engine is listed as often as it may be. A request's time begins when
+  it is due.
+- All VMs in one request, compressed; the first is the one for which it is made.
 
 The engine gets the processor's time that nobody else wants, as it is elsewhere in the real world.
 """
@@ -20,6 +21,7 @@ The engine gets the processor's time that nobody else wants, as it is elsewhere 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import json
 import multiprocessing
@@ -32,7 +34,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from _clock import peak_rss
-from _servers import Bench, Result, Served, configure, reader
+from _servers import BUSY_CONFIG, Bench, Result, Served, configure, reader
 from _stage import simulated_engine
 from rich import box
 from rich.console import Console
@@ -74,7 +76,9 @@ class Numbers:
 
 def measure(bench: Bench, arguments: argparse.Namespace) -> Numbers:
     """Full load in turns, half load, and all VMs."""
-    with bench.product(CONSOLE_SCRIPT) as product:
+    seconds = arguments.half_load
+    with contextlib.ExitStack() as stack:
+        product = stack.enter_context(bench.product(CONSOLE_SCRIPT))
         answer = product.pool.ask(bench.lookup(bench.ids[0]))[2]
         with bench.bare_server(answer.decode()) as bare:
             for served in (product, bare):
@@ -82,13 +86,17 @@ def measure(bench: Bench, arguments: argparse.Namespace) -> Numbers:
             full = [*turns(product, bare, arguments.rounds, arguments.seconds)]
             rate = statistics.median(ours.rate for ours, _ in full) / 2
             say(f"half load: {rate:.0f} requests a second")
-            before = listings(bench, product)
-            ours = product.turn(arguments.half_load, rate)
-            count = listings(bench, product) - before
-            half = ours, bare.turn(arguments.half_load / 3, rate)
+            theirs = bare.turn(seconds / 3, rate)
         say("all VMs in one request")
         took, size = all_vms(bench, product, arguments.rounds * 3)
-        return Numbers(full, half, count, took, size, peak_rss(product.process))
+        stack.close()
+        say("half load while the engine is listed all the time")
+        busy = stack.enter_context(bench.product(CONSOLE_SCRIPT, config=BUSY_CONFIG))
+        busy.turn(WARMING)
+        before = listings(bench, busy)
+        ours = busy.turn(seconds, rate)
+        count = listings(bench, busy) - before
+        return Numbers(full, (ours, theirs), count, took, size, peak_rss(busy.process))
 
 
 def turns(
