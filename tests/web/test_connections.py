@@ -9,9 +9,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 from aiohttp import web
 
 from provider.metrics import Metrics
+from provider.web.connections import Bounds, Connection, Connections
 from tests.kube_client.wire import reply, serving
 from tests.web.served import ask, protection, server_of, trusting
 
@@ -385,3 +387,27 @@ async def test_one_that_says_no_goodbye_holds_the_end_up_for_a_second(tmp_path: 
     assert loop.time() - began < 1.5
     assert opened.open == 0
     opened.close()
+
+
+async def test_when_none_can_be_accepted_it_says_so_once_and_goes_on() -> None:
+    def protocol(connection: Connection) -> asyncio.Protocol:
+        connection.opened(asyncio.Transport())
+        return asyncio.Protocol()
+
+    connections = Connections(Bounds(FEW), Metrics(), None, protocol)
+    with socket.socket() as listener, structlog.testing.capture_logs() as entries:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(0)
+        accepting = asyncio.create_task(connections.accept(listener))
+        await asyncio.sleep(1)
+        assert [entry["event"] for entry in entries] == ["no connection can be accepted"]
+
+        listener.listen()
+        _, writer = await asyncio.open_connection(*listener.getsockname())
+        await asyncio.sleep(0.5)
+
+        assert len(connections) == 1
+        accepting.cancel()
+        await asyncio.gather(accepting, return_exceptions=True)
+        writer.transport.abort()
+        await asyncio.sleep(0.1)

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from aiohttp import web
+import structlog
+from aiohttp import ClientPayloadError, web
 
 from provider.web.problems import Problem, respond
 from tests.web.served import served
@@ -95,3 +96,24 @@ async def test_a_redirect_is_no_problem() -> None:
         client.get("/elsewhere", allow_redirects=False) as reply,
     ):
         assert (reply.status, reply.headers["Location"]) == (302, "/healthz")
+
+
+async def test_a_stream_that_fails_is_cut_and_gets_no_second_answer() -> None:
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"data: 1\n\n")
+        raise RuntimeError("the secret of the handler")
+
+    with structlog.testing.capture_logs() as entries:
+        async with (
+            served(routes=[web.get("/v1/changes", stream)]) as (client, _),
+            client.get("/v1/changes") as reply,
+        ):
+            assert reply.status == 200
+            with pytest.raises(ClientPayloadError):
+                await reply.read()
+
+    assert [(entry["event"], entry["route"]) for entry in entries] == [
+        ("a request failed", "/v1/changes")
+    ]
