@@ -127,7 +127,10 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.NODE_NAME_TAKEN: "A node of another cloud provider has the name of a VM.",
     Reason.NODE_NAME_UNUSABLE: "No node name can be made of a VM's name. Rename the VM.",
     Reason.NODE_NEVER_JOINED: "A registered Node is an hour old and no kubelet has used it.",
-    Reason.ENGINE_UNREACHABLE: "The engine gives no usable answer; it is tried again by itself.",
+    Reason.ENGINE_UNREACHABLE: (
+        "The engine gives no usable answer, and a node may wait for it. The message says why: an"
+        " outage passes, a refused password or a missing tag must be mended."
+    ),
     Reason.ENGINE_REACHABLE: "The engine answers again.",
     Reason.ENGINE_UNTRUSTED: "The engine's certificate is not trusted: see `ca_file`.",
     Reason.LOGIN_REFUSED: (
