@@ -110,6 +110,7 @@ class Deleter:
         now = datetime.now(UTC)
         if not await self._change(lambda record: latch(record, now)):
             return False
+        self._seen_at = float("-inf")  # what it has now is recorded at the next look
         message = (
             f"engine {engine} was restored from a backup: VMs that were made after it may run and"
             " be unknown to it; no Node is deleted until all VMs are there again or"

@@ -32,11 +32,15 @@ class Histories:
 
     @property
     def newest(self) -> dict[str, str]:
-        """What names the newest event of each engine that was compared, by the engine's id."""
+        """What names the newest event of each engine that was compared, by the engine's id.
+
+        Not of one that was restored: the record must say first that nothing is deleted.
+        """
         return {
             inventory.snapshot.engine_id: feed.newest
             for inventory, feed in self._pairs
-            if inventory.snapshot and self.is_checked(inventory) and feed.newest
+            if inventory.snapshot and feed.newest
+            if self.is_checked(inventory) and not inventory.was_restored
         }
 
     def is_checked(self, inventory: Inventory) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from provider.simulator.cluster import BadGateway
 from tests.controllers.lab import until
 from tests.controllers.test_lifecycle import LONG, herd
 
@@ -107,6 +108,29 @@ async def test_what_an_operator_has_allowed_is_not_held_again_after_a_restart(
         await asyncio.sleep(LONG)
 
         assert nodes.record["latched"] is None
+
+
+async def test_new_events_of_a_restored_engine_are_recorded_after_the_latch_only(
+    tmp_path: Path,
+) -> None:
+    async with recorded(tmp_path) as nodes:
+        await nodes.lab.stop()
+        nodes.lab.engine.world.events.rewind(5)
+        before = nodes.record["events"]
+        await nodes.lab.restart()
+        async with following(nodes):
+            away = nodes.lab.cluster.faults.inject(
+                BadGateway(), times=None, methods=["PATCH"], path="/leases"
+            )
+            nodes.lose("w0")
+            await asyncio.sleep(WRITTEN)
+            deleter = nodes.lab.lifecycle._deleter
+            assert deleter._histories.newest == {}
+            assert nodes.lab.feed.newest
+
+            nodes.lab.cluster.faults.remove(away)
+            await until(lambda: nodes.record["events"] != before)
+            assert nodes.record["latched"]
 
 
 async def test_an_engine_that_has_all_its_events_is_trusted_after_a_restart(
