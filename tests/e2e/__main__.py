@@ -65,8 +65,9 @@ def _run(folder: Path) -> int:
     _LOGS.mkdir(parents=True)
     arguments = [programs, program, archive, folder, _LOGS, _PROJECT, folder.name]
     command = [*_APART, sys.executable, "-m", "tests.e2e.apart", *map(str, arguments)]
-    # Whatever it leaves behind is in our folder.
-    process = subprocess.Popen(command, cwd=_PROJECT, env={**os.environ, "TMPDIR": str(folder)})
+    # Whatever it leaves behind is in our folder; it ends with its standard input, and so with us.
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    process = subprocess.Popen(command, cwd=_PROJECT, env=environment, stdin=subprocess.PIPE)
     try:
         return process.wait()
     finally:

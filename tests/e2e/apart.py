@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from tests.e2e.report import StoryError, title
@@ -57,10 +59,16 @@ async def _kubectl(site: Site, command: str) -> str:
         return str(error)
 
 
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)  # the first process of a namespace takes all others along
+
+
 def main() -> int:
     """0 when the story went well, 1 when not, 130 after Ctrl-C."""
     # The first process of a namespace gets no signal that it does not handle.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     assets, kubelet, images, folder, logs, project = map(Path, sys.argv[1:7])
     plan = Plan(assets, kubelet, images, folder, logs, project, cgroup=sys.argv[7])
     try:

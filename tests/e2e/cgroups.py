@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import time
 from pathlib import Path
 
 _MOUNT = Path("/sys/fs/cgroup")
 _NEEDED = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd")
 _UNIFIED = ("cpu", "cpuset", "io", "memory", "pids")
+_ENDED_WITHIN = 20.0  # seconds
 
 
 def is_unified() -> bool:
@@ -32,19 +35,24 @@ def create(name: str) -> None:
 
 
 def remove(prefix: str) -> None:
-    """Remove every group whose name starts so, with all below it; their processes have ended."""
+    """Remove every group whose name starts so, with all below it.
+
+    Their processes have been told to end and get some seconds for it.
+    """
+    end = time.monotonic() + _ENDED_WITHIN
+    while _remove_once(prefix) and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def _remove_once(prefix: str) -> bool:
+    """Whether any is left."""
     roots = [_MOUNT] if is_unified() else [path for path in _MOUNT.iterdir() if path.is_dir()]
-    for root in roots:
-        for group in root.glob(f"{prefix}*"):
-            for path in sorted(group.rglob("*"), reverse=True):
-                if path.is_dir():
-                    _remove(path)
-            _remove(group)
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.rmdir()
+    groups = [group for root in roots for group in root.glob(f"{prefix}*")]
+    for group in groups:
+        for folder, _, _ in os.walk(group, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
+    return any(group.exists() for group in groups)
 
 
 def _enable(path: Path) -> None:

@@ -220,9 +220,9 @@ async def _the_power_fails(site: Site) -> None:
         )
         for name in ("web", "db"):
             await pod_when(cluster, f"app={name}", f"runs on {SECOND}", runs_on(SECOND))
-    site.vm(SECOND).stop()
-    await site.nodes[SECOND].power_off()
     with step("Kubernetes misses the kubelet; the product taints the node as shut down"):
+        site.vm(SECOND).stop()
+        await site.nodes[SECOND].power_off()
         await node_when(cluster, SECOND, "is tainted as shut down", has_taint(SHUTDOWN))
     with step(f"the Deployment's pod starts on {FIRST}"):
         await pod_when(cluster, "app=web", f"runs on {FIRST}", runs_on(FIRST))
@@ -251,9 +251,9 @@ async def _out_of_service(site: Site) -> None:
 async def _the_power_is_back(site: Site) -> None:
     """The power is back"""
     cluster = site.cluster
-    site.vm(SECOND).start()
-    await site.nodes[SECOND].start()
-    with step(f"{SECOND} is ready and has no taint of a stopped VM"):
+    with step(f"{SECOND} boots, is ready and has no taint of a stopped VM"):
+        site.vm(SECOND).start()
+        await site.nodes[SECOND].start()
         await node_when(cluster, SECOND, "is ready", is_ready)
         await node_when(cluster, SECOND, "is clean", lacks_taints(SHUTDOWN, OUT_OF_SERVICE))
     with step("a workload runs there again"):
