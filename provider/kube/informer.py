@@ -61,6 +61,7 @@ class NodeInformer:
         self._synced = asyncio.Event()
         self._subscribers: list[Callable[[str], None]] = []
         self._failures = 0
+        self._expirations = 0
         self._silences = 0
         self._trouble: str | None = None
         self.last_contact: float | None = None
@@ -112,8 +113,7 @@ class NodeInformer:
                 await self._watch()
                 self._ended("closed")
             except Gone:
-                self._position = ""
-                self._ended("expired")
+                self._expire()
             except TimeoutError:
                 self._idle()
             except TooManyRequests as error:
@@ -238,6 +238,16 @@ class NodeInformer:
         self._metrics.informer_restarts.labels(reason).inc()
         self._failures += 1
 
+    def _expire(self) -> None:
+        """Have all listed anew, soon: an API server that says so is back from its outage.
+
+        Only what expires again and again is put off.
+        """
+        self._position = ""
+        self._ended("expired")
+        self._expirations += 1
+        self._failures = self._expirations
+
     def _idle(self) -> None:
         """Take the silence for a dead connection, the second time for a position of no use.
 
@@ -258,6 +268,7 @@ class NodeInformer:
 
     def _recovered(self) -> None:
         self._failures = 0
+        self._expirations = 0
         self._silences = 0
         if self._trouble is not None:
             _log.info("The watch on Nodes works again.", trouble=self._trouble)

@@ -232,6 +232,22 @@ async def test_deletions_that_an_expired_watch_missed_are_reported(
         assert restarts(metrics, "expired") == 1
 
 
+async def test_a_410_after_a_long_outage_is_no_reason_to_wait_longer(
+    cluster: SimulatedCluster, api: KubeApi, metrics: Metrics
+) -> None:
+    async with running(api, metrics) as run:
+        await run.until(lambda: cluster.faults.open_watches == 1)
+        outage = cluster.faults.inject(Reset(), times=None)
+        cluster.faults.cut_watches()
+        await asyncio.sleep(300)
+        cluster.faults.remove(outage)
+        cluster.nodes.create(manifest("a"))
+        cluster.faults.inject(ExpiredWatch())
+        await run.until(lambda: restarts(metrics, "expired") == 1)
+
+        await run.until_known("a", within=2)
+
+
 async def test_an_endless_410_is_no_busy_loop(
     cluster: SimulatedCluster, api: KubeApi, metrics: Metrics
 ) -> None:
