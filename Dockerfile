@@ -48,9 +48,6 @@ RUN /opt/ovirt-ccm/bin/python /sbom.py >/sbom.cdx.json
 
 FROM system AS run
 COPY --from=contents /sbom.cdx.json /usr/share/ovirt-ccm/sbom.cdx.json
-LABEL org.opencontainers.image.title="cloud-provider-ovirt" \
-    org.opencontainers.image.description="Kubernetes cloud controller for oVirt" \
-    org.opencontainers.image.licenses="Apache-2.0"
 ENV PATH=/opt/ovirt-ccm/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
@@ -58,6 +55,18 @@ USER 65532:65532
 EXPOSE 10258
 ENTRYPOINT ["ovirt-ccm"]
 CMD ["run"]
+# Of what this very image is made; `make image` knows it.
+ARG VERSION=
+ARG REVISION=
+ARG BASE_NAME=
+ARG BASE_DIGEST=
+LABEL org.opencontainers.image.title="cloud-provider-ovirt" \
+    org.opencontainers.image.description="Kubernetes cloud controller for oVirt" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.base.name="${BASE_NAME}" \
+    org.opencontainers.image.base.digest="${BASE_DIGEST}"
 
 FROM run AS simulator
 LABEL org.opencontainers.image.title="cloud-provider-ovirt, simulated"
