@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 
+from provider.web.ready import Ready, takes_ready
+
 if TYPE_CHECKING:
     from typing import Any
 
@@ -43,6 +45,8 @@ def _gzip(plain: bytes) -> bytes:
 def answer(request: web.Request, body: bytes, etag: str, age: float) -> web.Response:
     """A small document: `etag` without quotes, `age` in seconds; 304 when the client has it."""
     headers = _headers(len(body), etag, age)
+    if len(body) <= _SMALL and takes_ready(request):
+        return Ready(headers, body)
     if hdrs.IF_NONE_MATCH in request.headers and _is_known(request, etag):
         return web.Response(status=304, headers=headers)
     if len(body) > _SMALL and _takes_gzip(request):

@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 from multidict import istr
 
+from provider.web.headers import COMMON
 from provider.web.problems import Problem, of_http, respond, unforeseen
 
 if TYPE_CHECKING:
@@ -30,13 +31,8 @@ _UNKNOWN = "unknown"  # the pattern of a path that is not served
 _MAX_HEADERS = 64
 _LINGER = 1.0  # seconds in which a refused body is thrown away, so that the refusal arrives
 
-# What every answer says unless its handler knows better. Strict-Transport-Security is missing
-# on purpose: it is about names that browsers remember, and would reach every port of them.
-_HEADERS = (
-    (istr("Cache-Control"), "no-store"),
-    (istr("Content-Security-Policy"), "default-src 'none'; frame-ancestors 'none'"),
-    (istr("X-Content-Type-Options"), "nosniff"),
-)
+# What an answer says unless its handler knows better.
+_HEADERS = ((istr("Cache-Control"), "no-store"), *COMMON.items())
 _SERVER = istr("Server")
 
 
@@ -66,6 +62,8 @@ class Protocol(web.RequestHandler):
         """It is over."""
         super().connection_lost(exc)
         self.connection.lost()
+        for message, _ in self._messages:  # that came behind one that was refused
+            _forget_frames(getattr(message, "exc", None))
 
     def handle_error(
         self,
@@ -75,6 +73,7 @@ class Protocol(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """The answer to what is no HTTP, or whose head is too large."""
+        _forget_frames(exc)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun, it cannot become another")
         self._metrics.http_requests.labels(_UNKNOWN, status).inc()
@@ -187,9 +186,15 @@ class Exchange:
         return found
 
 
+def _forget_frames(error: BaseException | None) -> None:
+    """Let go of the frames of a refusal: they hold the connection's buffers, 300 KiB each."""
+    if error:
+        error.__traceback__ = error.__context__ = error.__cause__ = None
+
+
 def _complete(response: web.StreamResponse) -> None:
     headers = response.headers
-    headers[_SERVER] = "ovirt-ccm"  # and of which version of what is nobody's business
+    headers[_SERVER] = COMMON[_SERVER]  # aiohttp has said its own
     for name, value in _HEADERS:
         headers.setdefault(name, value)
 
