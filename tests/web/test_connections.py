@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from aiohttp import web
 
 from provider.metrics import Metrics
 from provider.web.connections import Bounds, Connection, Connections
+from provider.web.exchange import Protocol
 from tests.kube_client.wire import reply, serving
 from tests.web.served import ask, protection, server_of, trusting
 
@@ -411,3 +413,24 @@ async def test_when_none_can_be_accepted_it_says_so_once_and_goes_on() -> None:
         await asyncio.gather(accepting, return_exceptions=True)
         writer.transport.abort()
         await asyncio.sleep(0.1)
+
+
+async def test_a_refused_head_leaves_nothing_that_waits_for_the_garbage_collector(
+    tmp_path: Path,
+) -> None:
+    def alive() -> int:
+        return sum(isinstance(one, Protocol) for one in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = alive()
+        async with port(tmp_path, tls=True) as opened:
+            for _ in range(10):
+                peer = await opened.peer()
+                assert await peer.request(b"X: " + b"y" * 20_000) == 400
+            opened.close()
+            await asyncio.sleep(2)
+            assert alive() == before
+    finally:
+        gc.enable()
