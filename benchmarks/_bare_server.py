@@ -1,8 +1,8 @@
 """The least that answering a lookup can cost in Python: a bare aiohttp handler, as a process.
 
-Standard input has one line of JSON: the files of certificate and key, and the body of every
-answer. It prints the port that it serves on loopback, and serves until standard input ends. It
-looks at no token, logs nothing and counts nothing.
+Standard input has one line of JSON: the files of certificate and key, and the body of the answer
+for each key. It prints the port that it serves on loopback, and serves until standard input ends.
+It looks at no token, logs nothing and counts nothing.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import sys
 from aiohttp import web
 
 
-async def main(certificate: str, key: str, text: str) -> None:
+async def main(certificate: str, key: str, texts: dict[str, str]) -> None:
     """Serve until standard input ends."""
-    body = text.encode()
+    bodies = {name: text.encode() for name, text in texts.items()}
 
-    async def answer(_request: web.Request) -> web.Response:
+    async def answer(request: web.Request) -> web.Response:
+        body = bodies[request.match_info["key"]]
         return web.Response(body=body, content_type="application/json")
 
     application = web.Application()

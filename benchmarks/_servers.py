@@ -106,15 +106,16 @@ class Bench:
             sys.exit(f"product: {error}\n{log.read_text()[-2000:]}")
 
     @contextlib.contextmanager
-    def bare_server(self, text: str) -> Iterator[Served]:
-        """The bare handler, which says `text`."""
+    def bare_server(self, product: Served) -> Iterator[Served]:
+        """The bare handler, which says what the product says."""
+        texts = {one: product.pool.ask(self.lookup(one))[2].decode() for one in self.ids}
         files = {name: str(self.folder / name) for name in ("certificate", "key")}
         with running(
             sys.executable, BARE_SERVER, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as process:
             assert process.stdin  # noqa: S101 - for mypy
             assert process.stdout  # noqa: S101 - for mypy
-            process.stdin.write(json.dumps({**files, "text": text}).encode() + b"\n")
+            process.stdin.write(json.dumps({**files, "texts": texts}).encode() + b"\n")
             process.stdin.flush()
             address = self._address(int(process.stdout.readline()))
             with self._served(process, address) as served:

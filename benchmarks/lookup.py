@@ -2,10 +2,10 @@
 
 The product is as it is installed (`ovirt-ccm run`), with a simulated engine of 5,000 VMs and a
 real API server that says who a token is and what it may do. It makes no Nodes. The bare handler
-answers whatever is asked with one of the product's own answers, and knows nothing of tokens, VMs,
-logs or metrics. Both are processes of their own with the same certificate, and get the same
-requests from the same connections. They take turns, for the machine may be busy with other
-things: ratios mean something, numbers alone less.
+has the product's own answers in a dict, and knows nothing of tokens, logs, metrics or validators.
+Both are processes of their own with the same certificate, and get the same requests from the same
+connections. They take turns, for the machine may be busy with other things: ratios mean something,
+numbers alone less.
 
 - Full load: each connection asks again at once, each time for another VM. The ratio of the times
   is what users see; that of the CPU seconds a request moves less when others use the machine. The
@@ -79,8 +79,7 @@ def measure(bench: Bench, arguments: argparse.Namespace) -> Numbers:
     seconds = arguments.half_load
     with contextlib.ExitStack() as stack:
         product = stack.enter_context(bench.product(CONSOLE_SCRIPT))
-        answer = product.pool.ask(bench.lookup(bench.ids[0]))[2]
-        with bench.bare_server(answer.decode()) as bare:
+        with bench.bare_server(product) as bare:
             for served in (product, bare):
                 served.turn(WARMING)
             full = [*turns(product, bare, arguments.rounds, arguments.seconds)]
