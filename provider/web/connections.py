@@ -11,6 +11,7 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 import structlog
@@ -221,11 +222,30 @@ class Connections:
         began = loop.time()
         try:
             await loop.connect_accepted_socket(
-                lambda: self._protocol(connection), sock, ssl=self._context, **timeouts
+                partial(_Threshold, partial(self._protocol, connection)),
+                sock,
+                ssl=self._context,
+                **timeouts,
             )
-        except OSError:  # the peer broke it off or speaks no TLS that we take, or all too slowly
-            if self._context and loop.time() - began >= self.bounds.handshake:
+        except (OSError, asyncio.CancelledError) as error:
+            # The peer broke it off or speaks no TLS that we take; it took too long, or was cut.
+            if isinstance(error, OSError) and loop.time() - began >= self.bounds.handshake:
                 self._metrics.http_connections_cut.labels("handshake").inc()
+            # Its frames hold the buffers of TLS, until the garbage is collected.
+            error.__traceback__ = error.__context__ = None
+
+
+class _Threshold(asyncio.Protocol):
+    """Stands where the protocol will, until the handshake is done: a flood gets no more."""
+
+    def __init__(self, protocol: Callable[[], asyncio.Protocol]) -> None:
+        self._protocol = protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let the protocol speak."""
+        protocol = self._protocol()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
 
 
 def _settle(connection: Connection, sock: socket.socket, handshake: asyncio.Task[None]) -> None:

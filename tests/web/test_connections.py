@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import socket
+from asyncio.sslproto import SSLProtocol
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -415,20 +416,23 @@ async def test_when_none_can_be_accepted_it_says_so_once_and_goes_on() -> None:
         await asyncio.sleep(0.1)
 
 
-async def test_a_refused_head_leaves_nothing_that_waits_for_the_garbage_collector(
-    tmp_path: Path,
-) -> None:
+async def test_what_is_refused_leaves_no_buffers_to_the_garbage_collector(tmp_path: Path) -> None:
     def alive() -> int:
-        return sum(isinstance(one, Protocol) for one in gc.get_objects())
+        return sum(
+            isinstance(one, Protocol) or (isinstance(one, SSLProtocol) and one._server_side)
+            for one in gc.get_objects()
+        )
 
     gc.collect()
     gc.disable()
     try:
         before = alive()
-        async with port(tmp_path, tls=True) as opened:
+        async with port(tmp_path, tls=True, connections=FEW) as opened:
             for _ in range(10):
                 peer = await opened.peer()
                 assert await peer.request(b"X: " + b"y" * 20_000) == 400
+            for _ in range(2 * FEW):
+                await opened.peer(raw=True)
             opened.close()
             await asyncio.sleep(2)
             assert alive() == before
