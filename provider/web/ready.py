@@ -32,7 +32,7 @@ class Ready(web.Response):
 
     def __init__(self, headers: Mapping[str, str], body: bytes) -> None:
         super().__init__(body=body)
-        self._lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self._lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         self._piece = body
         self._writer: AbstractStreamWriter | None = None
 
