@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import socket
 from contextlib import asynccontextmanager, suppress
@@ -12,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import ClientSession, ClientTimeout, web
 
-from provider.web.changes import PATH, Changes
+from provider.web.changes import KINDS, PATH, Changes
+from provider.web.feed import Feed
 from provider.web.problems import Problem, respond
+from tests.builders import instance, node
 from tests.web.following import ROW, Follower, SetRows
+from tests.web.test_catalogue import world
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -129,6 +133,40 @@ async def test_a_reader_who_is_cut_off_again_and_again_is_told_all_and_nothing_t
             await read_until(reply, follower, lambda: follower.last_id == f"e1-{rows.generation}")
 
     assert follower.rows == rows.rows
+    assert follower.repeated == 0
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("seed", range(4))
+async def test_whoever_follows_a_real_catalogue_knows_what_it_knows(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    names = [f"w{n}" for n in range(8)]
+    follower = Follower()
+    async with world() as there:
+        for turn in range(12):
+            hosts = {name: chance.choice("ab") for name in chance.sample(names, 5)}
+            there.list(*(instance(name, host=host) for name, host in hosts.items()))
+            for name in chance.sample(names, 3):
+                if name in there.nodes:
+                    there.remove(name)
+                else:
+                    there.put(node(name, resource_version=str(turn)))
+            feed = Feed(there.catalogue, KINDS, follower.last_id)
+            for _ in range(chance.randrange(4)):
+                await asyncio.sleep(chance.random())
+                follower.read(feed.take() or b"")
+        await there.shown()
+        feed = Feed(there.catalogue, KINDS, follower.last_id)
+        while (piece := feed.take()) is not None:
+            follower.read(piece)
+        rows = [row for chapter in there.catalogue.everything() for row in chapter]
+
+    # That an engine was listed anew is no change of it.
+    assert _without_age(follower.rows) == _without_age({(kind, key): b for kind, key, b in rows})
+
+
+def _without_age(rows: dict[tuple[str, str], bytes]) -> dict[tuple[str, str], Any]:
+    return {key: {**json.loads(body), "as_of": None} for key, body in rows.items()}
 
 
 def _change(rows: SetRows, chance: random.Random, names: list[str]) -> None:

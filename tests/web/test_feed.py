@@ -39,6 +39,7 @@ class Following:
 
     def require_truth(self) -> None:
         assert self.follower.rows == self.rows.rows
+        assert self.follower.repeated == 0
 
 
 def knowing(*keys: tuple[str, str], kinds: frozenset[str] = KINDS) -> Following:
