@@ -66,10 +66,8 @@ async def follow(watch: ConfigWatch, access: Access, *, insecure_http: bool) -> 
     try:
         while True:
             logs.set_up(watch.config.logging)
-            before, app = (
-                app,
-                App(watch.config, access, (watch.reload,), insecure_http=insecure_http),
-            )
+            before = app
+            app = App(watch.config, access, (watch.reload,), insecure_http=insecure_http)
             if before:
                 app.remember(before)
             else:
