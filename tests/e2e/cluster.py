@@ -128,20 +128,24 @@ def _joining() -> Iterable[Mapping[str, Any]]:
         "approve": "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
     }
     for name, role in roles.items():
-        yield {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": f"kubelets-{name}"},
-            "roleRef": {
+        yield cluster_role_binding(
+            f"kubelets-{name}",
+            role,
+            {
                 "apiGroup": "rbac.authorization.k8s.io",
-                "kind": "ClusterRole",
-                "name": role,
+                "kind": "Group",
+                "name": "system:bootstrappers",
             },
-            "subjects": [
-                {
-                    "apiGroup": "rbac.authorization.k8s.io",
-                    "kind": "Group",
-                    "name": "system:bootstrappers",
-                }
-            ],
-        }
+        )
+
+
+def cluster_role_binding(name: str, role: str, subject: Mapping[str, str]) -> dict[str, Any]:
+    """The ClusterRoleBinding that gives this subject this ClusterRole."""
+    group = "rbac.authorization.k8s.io"
+    return {
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
+        "subjects": [subject],
+    }

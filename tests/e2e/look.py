@@ -71,6 +71,11 @@ def is_ready(thing: Object) -> bool:
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
+def is_open(node: Object) -> bool:
+    """Whether the Node is ready, and Kubernetes has taken its own taints away as well."""
+    return is_ready(node) and not taint_keys(node)
+
+
 def is_unschedulable(pod: Object) -> bool:
     """Whether the scheduler has found no node for it."""
     conditions = pod["status"].get("conditions", ())

@@ -28,11 +28,11 @@ firmware=/sys/class/dmi/id/product_uuid
 
 # A kubelet sets these for the whole machine: it gets copies.
 mkdir -p "$STATE/sysctl"
-for name in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops \
+for tunable in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops \
     kernel/keys/root_maxkeys kernel/keys/root_maxbytes; do
-    copy=$STATE/sysctl/$(basename $name)
-    cat "/proc/sys/$name" >"$copy"
-    mount --bind "$copy" "/proc/sys/$name"
+    copy=$STATE/sysctl/$(basename $tunable)
+    cat "/proc/sys/$tunable" >"$copy"
+    mount --bind "$copy" "/proc/sys/$tunable"
 done
 mount --make-rshared /
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from provider.simulator.machine import Vm
+    from provider.simulator.scenario import VmSpec
 
 _MANIFESTS = "manifests"
 _ENGINE_PORT = 443
@@ -46,11 +47,7 @@ class Site:
     def __init__(self, plan: Plan, names: tuple[str, ...]) -> None:
         self.plan = plan
         self.cluster = Cluster(plan.assets)
-        vms = [
-            vm(name, _address(number), **({"status": "down", "host": None} if number else {}))
-            for number, name in enumerate(names)
-        ]
-        self.engine = SimulatedEngine(scenario(vms))
+        self.engine: SimulatedEngine
         self.nodes: dict[str, Node] = {}
         self._names = names
         self._engine_ca: Path
@@ -64,6 +61,7 @@ class Site:
             self._engine_ca = authority.pair.certificate
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(*pair)
+            self.engine = SimulatedEngine(scenario(_vms(self._names)))
             await self.engine.start(_ENGINE_PORT, context, GATEWAY)
             stack.push_async_callback(self.engine.stop)
             for number, name in enumerate(self._names):
@@ -135,6 +133,13 @@ class Site:
             cgroup=f"{self.plan.cgroup}-{name}",
         )
         return Node(machine, self.cluster.bootstrap(), self.cluster.control_plane.ca_file)
+
+
+def _vms(names: tuple[str, ...]) -> list[VmSpec]:
+    off = {"status": "down", "host": None}
+    return [
+        vm(name, _address(number), **(off if number else {})) for number, name in enumerate(names)
+    ]
 
 
 def _address(number: int) -> str:

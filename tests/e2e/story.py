@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from tests.e2e import workload
+from tests.e2e.cluster import cluster_role_binding
 from tests.e2e.look import (
     OUT_OF_SERVICE,
     SHUTDOWN,
     UNINITIALIZED,
     has_taint,
     is_ending,
+    is_open,
     is_ready,
     is_unschedulable,
     lacks_taints,
@@ -154,25 +156,18 @@ async def _the_port_is_guarded(site: Site) -> None:
 
 
 def _readers() -> list[Object]:
-    rbac = "rbac.authorization.k8s.io"
     accounts = [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
         for name in ("may-read", "may-not-read")
     ]
     role = {
-        "apiVersion": f"{rbac}/v1",
+        "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
         "metadata": {"name": "may-read"},
         "rules": [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}],
     }
-    binding = {
-        "apiVersion": f"{rbac}/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": "may-read"},
-        "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "may-read"},
-        "subjects": [{"kind": "ServiceAccount", "name": "may-read", "namespace": "default"}],
-    }
-    return [*accounts, role, binding]
+    account = {"kind": "ServiceAccount", "name": "may-read", "namespace": "default"}
+    return [*accounts, role, cluster_role_binding("may-read", "may-read", account)]
 
 
 async def _get(site: Site, path: str, token: str = "") -> tuple[int, str]:
@@ -201,7 +196,7 @@ async def _a_node_before_its_kubelet(site: Site) -> None:
     with step("its kubelet comes, takes that node over and is ready"):
         site.nodes[SECOND].give_pod_network()
         await site.nodes[SECOND].start()
-        node = await node_when(cluster, SECOND, "is ready", is_ready)
+        node = await node_when(cluster, SECOND, "is ready", is_open)
     require(fact=node["metadata"]["uid"] == uid, what="it is another node")
     require(fact=(node["spec"]["providerID"], addresses(node)) == identity, what="it changed")
     uuid = node["status"]["nodeInfo"]["systemUUID"]
@@ -251,11 +246,10 @@ async def _out_of_service(site: Site) -> None:
 async def _the_power_is_back(site: Site) -> None:
     """The power is back"""
     cluster = site.cluster
-    with step(f"{SECOND} boots, is ready and has no taint of a stopped VM"):
+    with step(f"{SECOND} boots, is ready and has no taint"):
         site.vm(SECOND).start()
         await site.nodes[SECOND].start()
-        await node_when(cluster, SECOND, "is ready", is_ready)
-        await node_when(cluster, SECOND, "is clean", lacks_taints(SHUTDOWN, OUT_OF_SERVICE))
+        await node_when(cluster, SECOND, "is ready and has no taint", is_open)
     with step("a workload runs there again"):
         await cluster.apply([workload.replicated("Deployment", "late", at_first=SECOND)])
         await pod_when(cluster, "app=late", f"runs on {SECOND}", runs_on(SECOND))
