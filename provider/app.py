@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
 from itertools import chain, product
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 import structlog
 
@@ -17,6 +17,7 @@ from provider.controllers.node import NodeController
 from provider.controllers.registration import RegistrationController
 from provider.controllers.reload import ReloadReporter
 from provider.controllers.rights import RightsReporter, RightsWatch
+from provider.controllers.workbench import Workbench
 from provider.decisions.metadata import zone_of
 from provider.errors import ProviderError
 from provider.kube.api import KubeApi
@@ -42,7 +43,7 @@ from provider.web.health import Check
 from provider.web.server import Protection, WebServer
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Coroutine, Iterable, Iterator
 
     from provider.config import Config
     from provider.kube.access import Access
@@ -113,47 +114,62 @@ class App:
         Every replica reads, answers and is ready; only the leader writes. ProviderError when the
         port cannot be had, LeaseLost when another may lead; nothing else ends it.
         """
-        config, metrics = self._config, self.metrics
         async with AsyncExitStack() as stack:
-            clients = [await stack.enter_async_context(one) for one in self._clients]
-            inventories = [self._inventory(client) for client in clients]
-            pairs = tuple(zip(clients, inventories, strict=True))
-            feeds = [self._feed(*pair) for pair in pairs]
-            watches = [PasswordWatch(*pair) for pair in pairs]
+            engines = await self._engines(stack)
             elector = await self._elector(stack)
-            fence = Fence(elector.time_left) if elector else None
-            api = await stack.enter_async_context(
-                KubeApi(self._access, config.limits.kube_timeout, metrics, fence)
-            )
-            informer = NodeInformer(api, metrics)
-            rights = RightsWatch(api, metrics)
-            leader = _Leader(
-                config, api, informer, inventories, feeds, metrics, self._reloads, rights
-            )
-            catalogue = Catalogue(config, leader.fleet, informer, inventories)
-            protection = await self._protection(stack)
-            changes = Changes(catalogue, protection.guard.admit if protection else None)
-            replica = _Replica(leader, informer)
+            bench = await self._workbench(stack, engines, elector)
+            rights = RightsWatch(bench.api, self.metrics)
+            leader = _Leader(bench, engines, self._reloads, rights)
             self._measure_reloads()
-            checks = _readiness(informer, inventories), _liveness(elector)
-            web = await stack.enter_async_context(
-                WebServer(
-                    config.server,
-                    metrics,
-                    *checks,
-                    leader.count_nodes,
-                    lookup.routes(catalogue, replica, (changes.operation,)),
-                    protection,
-                    AccessLog(config.logging),
-                )
-            )
-            stack.callback(changes.close)  # streams end before the port does
-            engines = [engine.name for engine in config.engines]
-            _log.info("started", engines=engines, api=self._access.url, port=web.port)
+            served = await self._served(stack, bench, engines, _Replica(leader, bench, elector))
+            names = [engine.name for engine in self._config.engines]
+            _log.info("started", engines=names, api=self._access.url, port=served.web.port)
             leading = elector.run(leader.run) if elector else leader.run()
-            asking: tuple[Part, ...] = *inventories, *feeds, *watches, rights, catalogue, web
-            await _together(leading, informer.run(), *(part.run() for part in asking))
+            asking: tuple[Part, ...] = bench.informer, rights, *engines.parts, *served
+            await _together(leading, *(part.run() for part in asking))
         raise AssertionError  # a part never ends by itself
+
+    async def _engines(self, stack: AsyncExitStack) -> _Engines:
+        clients = [await stack.enter_async_context(one) for one in self._clients]
+        inventories = tuple(self._inventory(client) for client in clients)
+        pairs = tuple(zip(clients, inventories, strict=True))
+        feeds = tuple(EventFeed(*pair, self._config.intervals, self.metrics) for pair in pairs)
+        return _Engines(inventories, feeds, tuple(PasswordWatch(*pair) for pair in pairs))
+
+    async def _workbench(
+        self, stack: AsyncExitStack, engines: _Engines, elector: LeaderElector | None
+    ) -> Workbench:
+        config, metrics = self._config, self.metrics
+        fence = Fence(elector.time_left) if elector else None
+        api = await stack.enter_async_context(
+            KubeApi(self._access, config.limits.kube_timeout, metrics, fence)
+        )
+        informer = NodeInformer(api, metrics)
+        fleet = Fleet(config, engines.inventories)
+        return Workbench(config, api, informer, fleet, EventRecorder(api, metrics), metrics)
+
+    async def _served(
+        self, stack: AsyncExitStack, bench: Workbench, engines: _Engines, replica: _Replica
+    ) -> _Served:
+        """The port, open; its streams end before it does."""
+        config = self._config
+        catalogue = Catalogue(config, bench.fleet, bench.informer, engines.inventories)
+        protection = await self._protection(stack)
+        changes = Changes(catalogue, protection.guard.admit if protection else None)
+        web = await stack.enter_async_context(
+            WebServer(
+                config.server,
+                self.metrics,
+                _readiness(bench.informer, engines.inventories),
+                replica.liveness,
+                replica.count_nodes,
+                lookup.routes(catalogue, replica, (changes.operation,)),
+                protection,
+                AccessLog(config.logging),
+            )
+        )
+        stack.callback(changes.close)
+        return _Served(catalogue, web)
 
     async def _protection(self, stack: AsyncExitStack) -> Protection | None:
         """What a port needs that other machines can reach; reviews have their own connections."""
@@ -180,9 +196,6 @@ class App:
             inventory.stand_by()
         return inventory
 
-    def _feed(self, client: EngineClient, inventory: Inventory) -> EventFeed:
-        return EventFeed(client, inventory, self._config.intervals, self.metrics)
-
     async def _elector(self, stack: AsyncExitStack) -> LeaderElector | None:
         """The elector, with connections of its own; None when there is one replica only."""
         if not self._config.leader_election.enabled:
@@ -193,36 +206,50 @@ class App:
         return elector
 
 
+class _Engines(NamedTuple):
+    """What asks the engines, one of each for each of them."""
+
+    inventories: tuple[Inventory, ...]
+    feeds: tuple[EventFeed, ...]
+    watches: tuple[PasswordWatch, ...]
+
+    @property
+    def parts(self) -> Iterator[Part]:
+        return chain.from_iterable(self)
+
+
+class _Served(NamedTuple):
+    """What is behind the port."""
+
+    catalogue: Catalogue
+    web: WebServer
+
+
 class _Leader:
     """The parts that write: at work on the leader only."""
 
     def __init__(
         self,
-        config: Config,
-        api: KubeApi,
-        informer: NodeInformer,
-        inventories: list[Inventory],
-        feeds: list[EventFeed],
-        metrics: Metrics,
+        bench: Workbench,
+        engines: _Engines,
         reloads: Iterable[Reload],
         rights: RightsWatch,
     ) -> None:
-        self._inventories = inventories
-        recorder = EventRecorder(api, metrics)
-        self.fleet = fleet = Fleet(config, inventories)
-        parts = config, api, informer, fleet, recorder, metrics
-        nodes = NodeController(*parts)
-        registration = RegistrationController(*parts)
-        lifecycle = LifecycleController(*parts, inventories, feeds)
-        reporters = (
-            EngineReporter(inventories, fleet, recorder),
-            ReloadReporter(reloads, recorder),
-            RightsReporter(rights, recorder),
-        )
+        self._inventories = engines.inventories
+        nodes = NodeController(bench)
+        lifecycle = LifecycleController(bench, engines.inventories, engines.feeds)
         self.is_leading = False
         self.count_nodes = nodes.count_nodes
         self.evidence = lifecycle.evidence
-        self._parts: tuple[Part, ...] = recorder, nodes, registration, lifecycle, *reporters
+        self._parts: tuple[Part, ...] = (
+            bench.recorder,
+            nodes,
+            RegistrationController(bench),
+            lifecycle,
+            EngineReporter(engines.inventories, bench.fleet, bench.recorder),
+            ReloadReporter(reloads, bench.recorder),
+            RightsReporter(rights, bench.recorder),
+        )
 
     async def run(self) -> NoReturn:
         """Work until cancelled."""
@@ -235,10 +262,13 @@ class _Leader:
 class _Replica:
     """What is served of this replica beside the catalogue."""
 
-    def __init__(self, leader: _Leader, informer: NodeInformer) -> None:
+    def __init__(self, leader: _Leader, bench: Workbench, elector: LeaderElector | None) -> None:
         self._leader = leader
-        self._informer = informer
+        self._informer = bench.informer
         self.evidence = leader.evidence
+        self.count_nodes = leader.count_nodes
+        # Living is: the event loop answers, and whoever leads has a lease; as in the framework.
+        self.liveness = (Check("leaderElection", elector.overdue),) if elector else ()
 
     @property
     def is_leading(self) -> bool:
@@ -271,18 +301,13 @@ def _is_failing(reload: Reload) -> float:
     return float(bool(reload.problem))
 
 
-def _readiness(informer: NodeInformer, inventories: list[Inventory]) -> tuple[Check, ...]:
+def _readiness(informer: NodeInformer, inventories: Iterable[Inventory]) -> tuple[Check, ...]:
     """Ready is: all nodes listed, and every engine asked once, whatever it answered.
 
     An outage of an engine takes no replica out of service.
     """
     nodes = Check("informer", lambda: None if informer.is_synced else "nodes not listed yet")
     return (nodes, *(_asked(inventory) for inventory in inventories))
-
-
-def _liveness(elector: LeaderElector | None) -> tuple[Check, ...]:
-    """Living is: the event loop answers, and whoever leads has a lease; as in the framework."""
-    return (Check("leaderElection", elector.overdue),) if elector else ()
 
 
 def _asked(inventory: Inventory) -> Check:

@@ -27,13 +27,9 @@ from provider.reasons import Reason
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from provider.config import Deletion
     from provider.controllers.history import Histories
+    from provider.controllers.workbench import Workbench
     from provider.decisions.lifecycle import Delete
-    from provider.kube.api import KubeApi
-    from provider.kube.informer import NodeInformer
-    from provider.kube.recorder import EventRecorder
-    from provider.metrics import Metrics
     from provider.model import Node
     from provider.ovirt.inventory import Inventory
 
@@ -51,22 +47,14 @@ LATCHED = "the budget of deletions is exceeded: `ovirt-ccm deletions` shows what
 class Deleter:
     """One deletion at a time, each in the record before it is done."""
 
-    def __init__(
-        self,
-        policy: Deletion,
-        api: KubeApi,
-        informer: NodeInformer,
-        recorder: EventRecorder,
-        metrics: Metrics,
-        histories: Histories,
-    ) -> None:
-        self._policy = policy
+    def __init__(self, bench: Workbench, histories: Histories) -> None:
+        self._policy = bench.config.deletion
         self._histories = histories
-        self._api = api
-        self._informer = informer
-        self._recorder = recorder
-        self._metrics = metrics
-        self._ledger = Ledger(api)
+        self._api = bench.api
+        self._informer = bench.informer
+        self._recorder = bench.recorder
+        self._metrics = bench.metrics
+        self._ledger = Ledger(bench.api)
         self._record = Record()
         self._trouble = "the record of deletions was not read yet"
         self._read_at = float("-inf")

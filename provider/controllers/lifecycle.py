@@ -38,14 +38,9 @@ from provider.reasons import Reason
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from provider.config import Config
-    from provider.controllers.fleet import Fleet
+    from provider.controllers.workbench import Workbench
     from provider.decisions.identity import Match
     from provider.decisions.lifecycle import Evidence, Verdict
-    from provider.kube.api import KubeApi
-    from provider.kube.informer import NodeInformer
-    from provider.kube.recorder import EventRecorder
-    from provider.metrics import Metrics
     from provider.model import Node, NodePatch
     from provider.ovirt.events import EventFeed
     from provider.ovirt.inventory import Inventory
@@ -76,30 +71,22 @@ class LifecycleController:
     """
 
     def __init__(
-        self,
-        config: Config,
-        api: KubeApi,
-        informer: NodeInformer,
-        fleet: Fleet,
-        recorder: EventRecorder,
-        metrics: Metrics,
-        inventories: Sequence[Inventory],
-        feeds: Sequence[EventFeed],
+        self, bench: Workbench, inventories: Sequence[Inventory], feeds: Sequence[EventFeed]
     ) -> None:
+        config = bench.config
         self._policy = Policy(config.deletion, config.out_of_service)
         self._resync = config.intervals.resync.total_seconds()
         self._limit = asyncio.Semaphore(config.limits.workers)
-        self._api = api
-        self._informer = informer
-        self._fleet = fleet
-        self._recorder = recorder
-        self._metrics = metrics
-        self._witness = Witness(informer, inventories)
-        histories = Histories(inventories, feeds)
-        self._deleter = Deleter(config.deletion, api, informer, recorder, metrics, histories)
+        self._api = bench.api
+        self._informer = bench.informer
+        self._fleet = bench.fleet
+        self._recorder = bench.recorder
+        self._metrics = bench.metrics
+        self._witness = Witness(bench.informer, inventories)
+        self._deleter = Deleter(bench, Histories(inventories, feeds))
         self._due = asyncio.Event()
-        informer.subscribe(self._changed)
-        fleet.subscribe(self._changed)
+        bench.informer.subscribe(self._changed)
+        bench.fleet.subscribe(self._changed)
 
     async def run(self) -> NoReturn:
         """Work until cancelled."""

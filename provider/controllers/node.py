@@ -26,12 +26,7 @@ from provider.model import Level, Notice
 from provider.reasons import Reason
 
 if TYPE_CHECKING:
-    from provider.config import Config
-    from provider.controllers.fleet import Fleet
-    from provider.kube.api import KubeApi
-    from provider.kube.informer import NodeInformer
-    from provider.kube.recorder import EventRecorder
-    from provider.metrics import Metrics
+    from provider.controllers.workbench import Workbench
     from provider.model import Node
 
 _log = structlog.get_logger(__name__)
@@ -57,22 +52,14 @@ class NodeController:
     directory, and a write that fails is planned anew.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        api: KubeApi,
-        informer: NodeInformer,
-        fleet: Fleet,
-        recorder: EventRecorder,
-        metrics: Metrics,
-    ) -> None:
-        self._config = config
-        self._api = api
-        self._informer = informer
-        self._fleet = fleet
-        self._recorder = recorder
-        self._metrics = metrics
-        self._queue = WorkQueue(metrics)
+    def __init__(self, bench: Workbench) -> None:
+        self._config = bench.config
+        self._api = bench.api
+        self._informer = bench.informer
+        self._fleet = fleet = bench.fleet
+        self._recorder = bench.recorder
+        self._metrics = bench.metrics
+        self._queue = WorkQueue(bench.metrics)
         self._states: dict[str, State] = {}
         self._engines = fleet.directory.engine_ids
         self._is_allowed = True  # to write, as far as the last write says

@@ -17,13 +17,8 @@ from provider.decisions.registration import (
 from provider.errors import Conflict, KubeError, NotFound
 
 if TYPE_CHECKING:
-    from provider.config import Config
-    from provider.controllers.fleet import Fleet
+    from provider.controllers.workbench import Workbench
     from provider.decisions.registration import Superseded
-    from provider.kube.api import KubeApi
-    from provider.kube.informer import NodeInformer
-    from provider.kube.recorder import EventRecorder
-    from provider.metrics import Metrics
     from provider.model import NewNode, Node, Notice
 
 # Between two passes: a burst of changes is one pass.
@@ -38,21 +33,13 @@ _Claim = tuple[str, ...]
 class RegistrationController:
     """Looks at all instances together whenever the directory or a Node has changed."""
 
-    def __init__(
-        self,
-        config: Config,
-        api: KubeApi,
-        informer: NodeInformer,
-        fleet: Fleet,
-        recorder: EventRecorder,
-        metrics: Metrics,
-    ) -> None:
-        self._config = config
-        self._api = api
-        self._informer = informer
-        self._fleet = fleet
-        self._recorder = recorder
-        self._metrics = metrics
+    def __init__(self, bench: Workbench) -> None:
+        self._config = bench.config
+        self._api = bench.api
+        self._informer = bench.informer
+        self._fleet = bench.fleet
+        self._recorder = bench.recorder
+        self._metrics = bench.metrics
         self._due = asyncio.Event()
         self._claims: dict[str, _Claim] = {}  # by name, of all Nodes
         self._warned: set[str] = set()  # uids of Nodes that never joined

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
@@ -16,12 +16,11 @@ from .encode import MERGE_PATCH, Write, encode_new_node
 from .lease_client import NAME as LEASE_NAME
 from .lease_client import NAMESPACE as LEASE_NAMESPACE
 from .lines import split_lines
-from .transport import Request, Transport
+from .transport import Client, Request, Transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from datetime import timedelta
-    from types import TracebackType
 
     from provider.metrics import Metrics
     from provider.model import NewNode, Node
@@ -35,7 +34,7 @@ _LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{LEASE_NAMESPACE}/leases"
 _MISSING = "Is this the address of a Kubernetes API server?"
 
 
-class KubeApi:
+class KubeApi(Client):
     """One API server; an async context manager that opens and closes the session.
 
     `timeout` bounds each call as a whole; writes go through the `fence`, if any. Every call raises
@@ -46,19 +45,7 @@ class KubeApi:
     def __init__(
         self, access: Access, timeout: timedelta, metrics: Metrics, fence: Fence | None = None
     ) -> None:
-        self._transport = Transport(access, timeout, metrics, fence)
-
-    async def __aenter__(self) -> Self:
-        await self._transport.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._transport.__aexit__(kind, error, traceback)
+        super().__init__(Transport(access, timeout, metrics, fence))
 
     # ---- nodes -----------------------------------------------------------------------------
 

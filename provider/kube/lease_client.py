@@ -7,7 +7,7 @@ import secrets
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,11 +16,10 @@ from provider.reasons import Reason
 
 from .codec import Undecodable, decode_event
 from .lines import split_lines
-from .transport import Request, Transport
+from .transport import Client, Request, Transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
-    from types import TracebackType
 
     from provider.metrics import Metrics
 
@@ -70,7 +69,7 @@ class Lease:
         return RELEASED.items() <= self.spec.items()
 
 
-class LeaseClient:
+class LeaseClient(Client):
     """Reads and writes the Lease; an async context manager that opens and closes the session.
 
     Every call raises KubeError, and gives up after 5 s. The connections are not those of the
@@ -78,19 +77,7 @@ class LeaseClient:
     """
 
     def __init__(self, access: Access, metrics: Metrics) -> None:
-        self._transport = Transport(access, _TIMEOUT, metrics)
-
-    async def __aenter__(self) -> Self:
-        await self._transport.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._transport.__aexit__(kind, error, traceback)
+        super().__init__(Transport(access, _TIMEOUT, metrics))
 
     async def read(self) -> Lease:
         """The Lease, read through to etcd; NotFound when there is none."""

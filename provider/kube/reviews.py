@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
 from provider.errors import ApiUnavailable
 
-from .transport import Request, Transport
+from .transport import Client, Request, Transport
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from provider.metrics import Metrics
 
     from .access import Access
@@ -56,26 +54,14 @@ _token_review = msgspec.json.Decoder(_Review[_TokenStatus])
 _access_review = msgspec.json.Decoder(_Review[_AccessStatus])
 
 
-class Reviews:
+class Reviews(Client):
     """Asks the API server; an async context manager with connections of its own.
 
     Every call raises KubeError, and gives up after 3 s.
     """
 
     def __init__(self, access: Access, metrics: Metrics) -> None:
-        self._transport = Transport(access, _TIMEOUT, metrics)
-
-    async def __aenter__(self) -> Self:
-        await self._transport.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._transport.__aexit__(kind, error, traceback)
+        super().__init__(Transport(access, _TIMEOUT, metrics))
 
     async def authenticate(self, token: str) -> Identity | None:
         """Whose token it is; None when the API server does not accept it."""

@@ -238,3 +238,22 @@ def _unsent_or_lost(request: Request, error: Exception) -> KubeError:
         ):
             return ApiUnavailable(message)
     return OutcomeUnknown(message) if request.verb in _WRITES else ApiUnavailable(message)
+
+
+class Client:
+    """Makes requests through a transport of its own; an async context manager that opens it."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def __aenter__(self) -> Self:
+        await self._transport.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._transport.__aexit__(kind, error, traceback)

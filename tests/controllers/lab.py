@@ -12,6 +12,7 @@ from provider.controllers.fleet import Fleet
 from provider.controllers.lifecycle import LifecycleController
 from provider.controllers.node import NodeController
 from provider.controllers.registration import RegistrationController
+from provider.controllers.workbench import Workbench
 from provider.decisions.metadata import zone_of
 from provider.kube.access import load_access
 from provider.kube.api import KubeApi
@@ -76,10 +77,10 @@ class Lab:
         self.feed = EventFeed(self._client, self.inventory, config.intervals, metrics)
         self.informer = NodeInformer(self._api, metrics)
         self.fleet = Fleet(config, [self.inventory])
-        parts = config, self._api, self.informer, self.fleet, self.recorder, metrics
-        self.nodes = NodeController(*parts)
-        self.registration = RegistrationController(*parts)
-        self.lifecycle = LifecycleController(*parts, [self.inventory], [self.feed])
+        bench = Workbench(config, self._api, self.informer, self.fleet, self.recorder, metrics)
+        self.nodes = NodeController(bench)
+        self.registration = RegistrationController(bench)
+        self.lifecycle = LifecycleController(bench, [self.inventory], [self.feed])
 
     async def start(self) -> None:
         """Begin to work; return when cluster and engine have been asked."""
