@@ -288,13 +288,24 @@ async def _together(*parts: Coroutine[Any, Any, NoReturn]) -> NoReturn:
     try:
         async with asyncio.TaskGroup() as tasks:
             for part in parts:
-                tasks.create_task(part)
+                tasks.create_task(_lasting(part))
     except BaseExceptionGroup as group:
         match group.exceptions:
             case [ProviderError() as error]:
                 raise error from None
         raise
     raise AssertionError  # a part never ends by itself
+
+
+async def _lasting(part: Coroutine[Any, Any, NoReturn]) -> None:
+    """Run the part. RuntimeError when it ends as if cancelled: a group would not even notice."""
+    task = asyncio.current_task()
+    try:
+        await part
+    except asyncio.CancelledError as error:
+        if task and not task.cancelling():
+            raise RuntimeError(f"{part!r} has ended by itself") from error
+        raise
 
 
 def _is_failing(reload: Reload) -> float:

@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import socket
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 import trustme
 from aiohttp import ClientSession
 from structlog.testing import capture_logs
 
-from provider.app import App
+from provider.app import App, _together
 from provider.config import Config
 from provider.errors import LeaseLost, ProviderError
 from provider.kube.access import load_access
@@ -243,3 +243,17 @@ async def test_a_certificate_that_does_not_fit_its_key_is_said_as_event_and_metr
 
 def messages(cluster: SimulatedCluster, reason: str) -> list[str]:
     return [one["message"] for one in cluster.events() if one["reason"] == reason]
+
+
+async def test_a_part_that_ends_as_if_cancelled_ends_the_program() -> None:
+    async def lost() -> NoReturn:
+        raise asyncio.CancelledError
+
+    async def lasting() -> NoReturn:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await _together(lost(), lasting())
+
+    assert "has ended by itself" in str(raised.value.exceptions)

@@ -28,7 +28,10 @@ async def until_stopped(work: Coroutine[Any, Any, object]) -> None:
     working = asyncio.create_task(work)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
+    if working.done():
+        stopping.cancel()
+        working.result()  # work that was cancelled, but not from here, has failed
+        return
     working.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await working
