@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 PIECE = 64 * 1024
 """Bytes of changes after which a piece ends."""
 
+_DIGITS = 19  # of no sequence number are there more; int() refuses thousands of them
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -63,7 +65,7 @@ class Feed:
         self._picture: Iterator[list[tuple[str, str, bytes]]] | None = None
         self._is_synced = True
         epoch, _, sequence = last.rpartition("-")
-        is_known = epoch == rows.epoch and sequence.isdecimal()
+        is_known = epoch == rows.epoch and sequence.isdecimal() and len(sequence) <= _DIGITS
         self._position = int(sequence) if is_known else -1
 
     @property
