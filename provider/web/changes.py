@@ -105,7 +105,7 @@ class Changes:
             return response
         if self._is_closed or self.count >= _STREAMS:
             raise _too_many()
-        kinds = frozenset({query.kind}) if query.kind else KINDS
+        kinds = frozenset(query.kind) or KINDS
         last = request.headers.get("Last-Event-ID") or query.since
         feed = Feed(self._catalogue, kinds, last)
         stream = asyncio.create_task(self._tell(request, response, feed))

@@ -75,10 +75,10 @@ class KeyQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class ChangesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is followed, and from where on."""
 
-    kind: (
-        Annotated[Literal["instance", "node", "engine"], Meta(description="Only rows of this.")]
-        | None
-    ) = None
+    kind: Annotated[
+        tuple[Literal["instance", "node", "engine"], ...],
+        Meta(description="Only rows of this; may be given more than once."),
+    ] = ()
     since: Annotated[str, Meta(description="As the header Last-Event-ID, which counts more.")] = ""
 
 
@@ -92,6 +92,9 @@ def read(request: web.Request, kind: type[Q]) -> Q:
     for name, text in given.items():
         if name not in kinds:
             raise _refused(f"There is no parameter {name} here.", kinds)
+        if kinds[name].type == "array":
+            values.setdefault(name, []).append(text)
+            continue
         if name in values:
             raise _refused(f"The parameter {name} is given more than once.", kinds)
         values[name] = kinds[name].value(text)
@@ -126,6 +129,8 @@ def _kind(schema: dict[str, Any]) -> _Kind:
     match schema:
         case {"enum": values}:
             return _Kind("string", " | ".join(values))
+        case {"type": "array", "items": {"enum": values}}:
+            return _Kind("array", " | ".join(values))
         case {"type": "boolean"}:
             return _Kind("boolean", "true | false")
         case {"type": "integer"}:

@@ -199,6 +199,16 @@ async def test_only_the_kinds_that_are_asked_for_are_told() -> None:
     assert follower.told == ["reset", "node", "synced"]
 
 
+async def test_several_kinds_may_be_asked_for() -> None:
+    rows, follower = SetRows(), Follower()
+    for key in (("instance", "east/1"), ("node", "w1"), ("engine", "east")):
+        rows.put(*key)
+    async with served(rows) as it, it.reading(follower, "?kind=node&kind=engine") as reply:
+        await read_until(reply, follower, lambda: follower.told[-1:] == ["synced"])
+
+    assert sorted(follower.told) == ["engine", "node", "reset", "synced"]
+
+
 async def test_a_kind_that_there_is_not_is_a_bad_request() -> None:
     async with served() as it, it.client.get(f"{PATH}?kind=pod") as reply:
         assert reply.status == 400
