@@ -197,10 +197,12 @@ _IN_ORDER = tuple(_LOOKUPS[by] for by in By)
 
 
 def _parse_address(key: str) -> IPAddress | None:
+    """The address; of an IPv4 address that is written as IPv6 (RFC 4291, 2.5.5.2) the former."""
     try:
-        return ip_address(key)
+        address = ip_address(key)
     except ValueError:
         return None
+    return (address.version == 6 and address.ipv4_mapped) or address
 
 
 # ---- absence ---------------------------------------------------------------------------------

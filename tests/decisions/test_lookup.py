@@ -65,6 +65,7 @@ def listed(*vms: Instance, unreadable: Iterable[Unreadable] = (), silent: str = 
         (str(UUID(bytes=UUID(ID).bytes_le)), By.SYSTEM_UUID),
         ("10.0.0.1", By.IP),
         ("FD00:0::1", By.IP),
+        ("::ffff:10.0.0.1", By.IP),
     ],
 )
 def test_each_kind_of_key_is_tried(key: str, by: By) -> None:
