@@ -11,6 +11,7 @@ import msgspec
 
 from provider.web.answers import Body, answer_large
 from provider.web.documents import ProblemDocument
+from provider.web.guard import READER
 from provider.web.operations import Operation
 from provider.web.problems import CONTENT_TYPE
 from provider.web.query import NoQuery, parameters, read
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 _SCHEMAS = "#/components/schemas/{name}"
 _ANYWHERE = {
-    400: "The query is not valid; the detail says what is allowed.",
+    400: "The request is not valid; the detail says what is allowed.",
     401: "No bearer token that the API server accepts.",
-    403: "The user may not get this path: the ClusterRole ovirt-ccm-lookup lets them.",
+    403: f"The user may not get this path: the ClusterRole {READER} lets them.",
     503: "The API server cannot be asked about the token.",
 }
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from aiohttp import ClientSession
 from structlog.testing import capture_logs
 
@@ -16,12 +18,13 @@ from tests.ovirt.lab import vm
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from tests.controllers.engines import Site
     from tests.ovirt.lab import Lab
 
 pytestmark = pytest.mark.looptime
+
+ROLE = yaml.safe_load(Path("manifests/lookup-reader.yaml").read_bytes())["metadata"]["name"]
 
 
 class Program:
@@ -66,6 +69,7 @@ async def test_the_program_serves_what_it_describes(tmp_path: Path) -> None:
         }
 
     assert document["openapi"] == "3.1.0"
+    assert ROLE in paths["/v1/zones"]["get"]["responses"]["403"]["description"]
     assert "/v1/changes" in paths
     assert paths["/v1/instances"]["get"]["parameters"][0]["schema"]["enum"] == ["east"]
     assert {path: status for path, (status, _) in answers.items() if status != 200} == {
