@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 from aiohttp import web
@@ -14,7 +14,7 @@ from provider.web.headers import COMMON
 from provider.web.problems import Problem, of_http, respond, unforeseen
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from prometheus_client import Counter, Histogram
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _UNKNOWN = "unknown"  # the pattern of a path that is not served
+_TOO_LARGE = 413
 _MAX_HEADERS = 64
 _LINGER = 1.0  # seconds in which a refused body is thrown away, so that the refusal arrives
 
@@ -64,6 +65,15 @@ class Protocol(web.RequestHandler):
         self.connection.lost()
         for message, _ in self._messages:  # that came behind one that was refused
             _forget_frames(getattr(message, "exc", None))
+
+    def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        """Send it; aiohttp itself answers what a request expects and nobody has."""
+        if type(resp) is web.HTTPExpectationFailed:
+            self._metrics.http_requests.labels(_UNKNOWN, resp.status).inc()
+            resp = respond(of_http(resp))
+        return super().finish_response(request, resp, start_time)
 
     def handle_error(
         self,
@@ -208,14 +218,17 @@ def _connection(request: web.Request) -> Connection:
 def _refuse_body(request: web.Request) -> None:
     if request.body_exists:
         title, detail = "Content too large", "No request has a body here."
-        raise Problem(413, "content-too-large", title, detail, headers={"Connection": "close"})
+        raise Problem(_TOO_LARGE, "content-too-large", title, detail)
 
 
 def _failure(error: Exception, target: _Target, connection: Connection) -> web.StreamResponse:
     """The answer to a request whose handler has raised `error`; raises when it is too late."""
     match error:
         case Problem():
-            return respond(error)
+            response = respond(error)
+            if error.status == _TOO_LARGE:  # what follows may be the rest of it
+                response.force_close()
+            return response
         case web.HTTPException() if error.status >= 400:
             return respond(of_http(error))
         case web.HTTPException():  # a redirect

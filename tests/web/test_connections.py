@@ -310,6 +310,16 @@ async def test_a_body_is_refused_before_it_has_come(framing: bytes, tmp_path: Pa
         assert status == 413
 
 
+async def test_nothing_is_answered_behind_a_body(tmp_path: Path) -> None:
+    async with port(tmp_path) as opened:
+        peer = await opened.peer()
+
+        body = GET.replace(b"Host: x", b"Host: x\r\nContent-Length: 3").replace(b"GET", b"POST")
+        assert await peer.request(body + b"abc" + GET) == 413
+
+        assert await peer.is_cut()
+
+
 async def test_a_body_without_end_is_not_read(tmp_path: Path) -> None:
     async with port(tmp_path) as opened:
         peer = await opened.peer()

@@ -80,6 +80,15 @@ async def test_every_error_of_a_request_is_a_problem(
         assert (await reply.json(content_type=None))["type"] == f"/problems/{kind}"
 
 
+async def test_what_is_expected_and_nobody_has_is_a_problem() -> None:
+    expecting = {"Expect": "miracles"}
+    async with (
+        served(routes=ROUTES) as (client, _),
+        client.get("/healthz", headers=expecting) as reply,
+    ):
+        assert (reply.status, reply.content_type) == (417, "application/problem+json")
+
+
 async def test_an_unforeseen_error_tells_the_log_and_not_the_client() -> None:
     async with served(routes=ROUTES) as (client, _), client.get("/fault") as reply:
         assert "secret" not in await reply.text()
