@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aiohttp import web
+
 from provider.web.instances import Instances
 from provider.web.lists import InstanceLists
 from provider.web.nodes import Nodes
 from provider.web.openapi import OpenApi
+from provider.web.problems import Problem
 from provider.web.zones import Zones
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from aiohttp import web
 
     from provider.web.catalogue import Catalogue
     from provider.web.nodes import Replica
@@ -32,4 +33,11 @@ def routes(
         *more,
     )
     described = OpenApi(operations, catalogue.engines)
-    return tuple(one.route for one in (*operations, described.operation))
+    served = tuple(one.route for one in (*operations, described.operation))
+    return *served, web.get("/v1/instances/{key:.*}", _refuse_key)  # what nothing else matches
+
+
+async def _refuse_key(_request: web.Request) -> web.Response:
+    """400 for a key with slashes as they are: a 404 would be taken for the VM's absence."""
+    detail = "A key is percent-encoded: send each / of it as %2F, such as ovirt:%2F%2FID."
+    raise Problem(400, "key-invalid", "The key is not valid", detail)

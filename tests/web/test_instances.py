@@ -125,6 +125,17 @@ async def test_what_no_engine_has_is_absent(tmp_path: Path) -> None:
             assert reply.headers["Content-Type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize("key", [f"ovirt://{UNKNOWN_ID}", f"ovirt:/{UNKNOWN_ID}", "w0/", ""])
+async def test_a_key_whose_slashes_are_not_encoded_is_no_absent_one(
+    key: str, tmp_path: Path
+) -> None:
+    async with lookup(tmp_path, vm("w0")) as api:
+        for below in ("", "/exists"):
+            reply = await api.get(f"instances/{key}{below}")
+            assert (reply.status, reply.kind) == (400, "key-invalid")
+            assert "%2F" in reply["detail"]
+
+
 async def test_an_address_that_two_report_is_ambiguous(tmp_path: Path) -> None:
     vms = vm("w0", ip="10.0.0.9"), vm("w1", ip="10.0.0.9")
     async with lookup(tmp_path, *vms) as api:
