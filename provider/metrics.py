@@ -7,11 +7,20 @@ values without bound: no node, no VM, no path.
 from __future__ import annotations
 
 import platform
+from bisect import bisect_left
+from collections import defaultdict
 from importlib.metadata import version
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -210,19 +219,8 @@ class Metrics:
         )
 
     def _server_series(self) -> None:
-        self.http_requests = self._counter(
-            "http_requests_total",
-            "Requests to the served port, by pattern of the path (`unknown`: no such path) and"
-            " status.",
-            "route",
-            "code",
-        )
-        self.http_request_duration = self._histogram(
-            "http_request_duration_seconds",
-            "Time until an answer was ready, reviews included; streams are not counted.",
-            "route",
-            buckets=_FROM_MEMORY,
-        )
+        self.http_requests = HttpRequests()
+        self.registry.register(self.http_requests)
         self.http_connections = self._gauge(
             "http_connections", "Connections to the served port, in every state."
         )
@@ -243,6 +241,61 @@ class Metrics:
             "serving_certificate_expiry_timestamp_seconds",
             "When the certificate of the served port ends; 0 without TLS.",
         )
+
+
+class HttpRequests(Collector):
+    """Requests to the served port and how long they took.
+
+    Plain numbers until they are scraped: the library's own series, with a lock and a check for
+    each of their parts, take longer than finding the answer to a lookup.
+    """
+
+    def __init__(self) -> None:
+        self._counts: defaultdict[tuple[str, int], int] = defaultdict(int)
+        self._durations: defaultdict[str, _Durations] = defaultdict(_Durations)
+
+    def count(self, route: str, code: int, seconds: float | None) -> None:
+        """One more; `seconds` are None when the time says nothing."""
+        self._counts[route, code] += 1
+        if seconds is not None:
+            durations = self._durations[route]
+            durations.total += seconds
+            durations.buckets[bisect_left(_FROM_MEMORY, seconds)] += 1
+
+    def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
+        """All of it, as it is scraped."""
+        requests = CounterMetricFamily(
+            "ovirt_ccm_http_requests_total",
+            "Requests to the served port, by pattern of the path (`unknown`: no such path) and"
+            " status.",
+            labels=("route", "code"),
+        )
+        for (route, code), count in self._counts.items():
+            requests.add_metric((route, str(code)), count)
+        yield requests
+        durations = HistogramMetricFamily(
+            "ovirt_ccm_http_request_duration_seconds",
+            "Time until an answer was ready, reviews included; streams are not counted.",
+            labels=("route",),
+        )
+        for route, found in self._durations.items():
+            up_to = accumulate(found.buckets)
+            buckets = [(le, float(count)) for le, count in zip(_LE, up_to, strict=True)]
+            durations.add_metric((route,), buckets, found.total)
+        yield durations
+
+
+_LE = [*(str(float(bound)) for bound in _FROM_MEMORY), "+Inf"]
+
+
+class _Durations:
+    """All seconds, and how many took at most as long as each bound and longer than the last."""
+
+    __slots__ = ("buckets", "total")
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        self.buckets = [0] * len(_LE)
 
 
 def _begin(counter: Counter, *values: str) -> None:

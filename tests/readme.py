@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from provider.cli import COMMANDS
 from provider.config import schema
-from provider.metrics import Metrics
+from provider.metrics import HttpRequests, Metrics
 from provider.reasons import MEANINGS
 from tests.manifests import generate
 
@@ -80,22 +80,16 @@ def events() -> str:
 
 def metrics() -> str:
     """Every series of our own."""
-    series = (s for s in vars(Metrics()).values() if isinstance(s, MetricWrapperBase))
-    rows = (
-        (f"`{_name_of(s)}`", str(s._type), ", ".join(s._labelnames), s._documentation)
-        for s in series
-    )
+    rows = ((f"`{s.name}`", s.type, ", ".join(s.labels), s.documentation) for s in _series())
     return _table(("series", "type", "labels", "meaning"), rows)
 
 
 def metric_names() -> frozenset[str]:
     """The names of all series of our own as Prometheus has them."""
     names: set[str] = set()
-    for series in vars(Metrics()).values():
-        if isinstance(series, MetricWrapperBase):
-            is_histogram = series._type == "histogram"
-            suffixes = ("_bucket", "_count", "_sum") if is_histogram else ("",)
-            names.update(f"{_name_of(series)}{suffix}" for suffix in suffixes)
+    for series in _series():
+        suffixes = ("_bucket", "_count", "_sum") if series.type == "histogram" else ("",)
+        names.update(f"{series.name}{suffix}" for suffix in suffixes)
     return frozenset(names)
 
 
@@ -114,8 +108,29 @@ def alerts() -> str:
     return _table(("alert", "severity", "what it means and what to do"), rows)
 
 
-def _name_of(series: MetricWrapperBase) -> str:
-    return f"{series._name}_total" if series._type == "counter" else series._name
+class _Series(NamedTuple):
+    name: str
+    type: str
+    labels: tuple[str, ...]
+    documentation: str
+
+
+def _series() -> Iterator[_Series]:
+    for one in vars(Metrics()).values():
+        if isinstance(one, MetricWrapperBase):
+            yield _described(one._name, one._type, one._labelnames, one._documentation)
+        elif isinstance(one, HttpRequests):
+            for family in one.collect():
+                labels = tuple(family._labelnames)
+                yield _described(family.name, family.type, labels, family.documentation)
+
+
+def _described(
+    name: str, kind: str | None, labels: tuple[str, ...], documentation: str
+) -> _Series:
+    return _Series(
+        f"{name}_total" if kind == "counter" else name, str(kind), labels, documentation
+    )
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

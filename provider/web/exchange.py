@@ -16,8 +16,6 @@ from provider.web.problems import Problem, of_http, respond, unforeseen
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from prometheus_client import Counter, Histogram
-
     from provider.metrics import Metrics
     from provider.web.access_log import AccessLog
     from provider.web.connections import Connection
@@ -71,7 +69,7 @@ class Protocol(web.RequestHandler):
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         """Send it; aiohttp itself answers what a request expects and nobody has."""
         if type(resp) is web.HTTPExpectationFailed:
-            self._metrics.http_requests.labels(_UNKNOWN, resp.status).inc()
+            self._metrics.http_requests.count(_UNKNOWN, resp.status, None)
             resp = respond(of_http(resp))
         return super().finish_response(request, resp, start_time)
 
@@ -86,7 +84,7 @@ class Protocol(web.RequestHandler):
         _forget_frames(exc)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun, it cannot become another")
-        self._metrics.http_requests.labels(_UNKNOWN, status).inc()
+        self._metrics.http_requests.count(_UNKNOWN, status, None)
         phrase = HTTPStatus(status).phrase
         response = respond(Problem(status, phrase.lower().replace(" ", "-"), phrase))
         _complete(response)
@@ -117,8 +115,6 @@ class Exchange:
         self._log = log
         self._is_open = is_open
         self._targets: dict[object, _Target] = {}
-        # Looking a series up by its labels takes longer than counting.
-        self._series: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
     @web.middleware
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -178,22 +174,12 @@ class Exchange:
         user: str,
         seconds: float | None,
     ) -> None:
-        which = target.pattern, response.status
-        requests, duration = self._series.get(which) or self._find(*which)
-        requests.inc()
-        if seconds is not None:
-            duration.observe(seconds)
+        self._metrics.http_requests.count(target.pattern, response.status, seconds)
         if self._log.is_on:
             size = response.content_length or response.body_length
             self._log.write(
                 request.method, request.raw_path, response.status, user, seconds or 0.0, size
             )
-
-    def _find(self, pattern: str, status: int) -> tuple[Counter, Histogram]:
-        requests = self._metrics.http_requests.labels(pattern, status)
-        found = requests, self._metrics.http_request_duration.labels(pattern)
-        self._series[pattern, status] = found
-        return found
 
 
 def _forget_frames(error: BaseException | None) -> None:
