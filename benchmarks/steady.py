@@ -45,10 +45,12 @@ from tests.kube.product import USER_AGENT
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tests.kube.audit import AuditEntry
+
 BARE_POLL = Path(__file__).with_name("_bare_poll.py")
 LISTINGS = "ovirt_ccm_snapshot_duration_seconds_count"
 REQUESTS = "ovirt_ccm_engine_requests_total"
-QUIET = 10.0  # seconds until what the join has set going has ended
+QUIET = 5.0  # seconds without a write
 PATIENCE = 300.0
 
 
@@ -113,10 +115,26 @@ def total(metrics: Mapping[str, float], name: str, *without: str) -> float:
 # ---- at rest -----------------------------------------------------------------------------------
 
 
+async def until_quiet(bench: Rounds) -> None:
+    """Return when nothing has been written for a while: Events of a join go out slowly."""
+    is_quiet = False
+    while not is_quiet:
+        position = bench.cluster.audit_position()
+        await asyncio.sleep(QUIET)
+        is_quiet = not written(bench, position)
+
+
+def written(bench: Rounds, since: int) -> list[AuditEntry]:
+    """What the product has written since then, but for its Lease."""
+    entries = bench.cluster.audit(user_agent=USER_AGENT, since=since)
+    return [e for e in entries if e.is_write and e.resource in ("nodes", "events")]
+
+
 async def at_rest(bench: Rounds, product: Product, polls: int) -> dict[str, Any]:
     """What so many polls cost while nothing happens."""
+    say("waiting until the Events of the join are sent")
+    await until_quiet(bench)
     say(f"{polls} polls at rest")
-    await asyncio.sleep(QUIET)
     position = bench.cluster.audit_position()
     before, cpu, began = await product.metrics(), product.cpu(), datetime.now(UTC)
     listed = 0.0
@@ -128,12 +146,11 @@ async def at_rest(bench: Rounds, product: Product, polls: int) -> dict[str, Any]
     events = 'verb="events"'
     all_requests = total(after, REQUESTS) - total(before, REQUESTS)
     polled = total(after, REQUESTS, events) - total(before, REQUESTS, events)
-    entries = bench.cluster.audit(user_agent=USER_AGENT, since=position)
     return {
         "polls": int(listed),
         "requests_a_poll": polled / listed,
         "events_a_minute": (all_requests - polled) / minutes,
-        "writes": sum(e.is_write and e.resource in ("nodes", "events") for e in entries),
+        "writes": len(written(bench, position)),
         "cpu_a_poll": used / listed,
     }
 
@@ -196,15 +213,15 @@ async def changes(bench: Rounds, count: int) -> list[float]:
     ended = {
         name_of(event): int(event["time"]) / 1000 for event in events if event["code"] == "63"
     }
-    written = {
+    told = {
         entry.name: entry.answered.timestamp()
-        for entry in bench.cluster.audit(user_agent=USER_AGENT, since=position)
-        if entry.resource == "nodes" and entry.is_write and entry.code == 200
+        for entry in written(bench, position)
+        if entry.resource == "nodes" and entry.code == 200
     }
-    missing = ended.keys() - written.keys()
+    missing = ended.keys() - told.keys()
     if len(ended) != count or missing:
         sys.exit(f"{len(ended)} of {count} migrations ended, {len(missing)} never written")
-    return sorted(written[name] - ended[name] for name in ended)
+    return sorted(told[name] - ended[name] for name in ended)
 
 
 def name_of(event: Mapping[str, Any]) -> str:
@@ -239,7 +256,7 @@ async def measure(bench: Rounds, polls: int, count: int) -> Numbers:
     return Numbers(
         nodes=bench.nodes,
         first_node=joined.whole - joined.seconds,
-        pages=-(-bench.nodes // Limits().page_size),
+        pages=bench.nodes // Limits().page_size + 1,  # the last is not full
         bare_cpu=await bare_cpu(bench, polls),
         rss=rss,
         changes=took,
