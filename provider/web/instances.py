@@ -81,7 +81,7 @@ class Instances:
         """What its node carries; 503 when the VM cannot be understood."""
         row = self._row(request)
         if row.metadata is None:
-            raise _unreadable(row)
+            raise _unreadable(row, self._age_of(row))
         return self._answer(request, row, row.metadata)
 
     async def exists(self, request: web.Request) -> web.Response:
@@ -96,14 +96,13 @@ class Instances:
         """Whether it has stopped; 503 while the engine itself is not certain."""
         row = self._row(request)
         if row.metadata is None:
-            raise _unreadable(row)
+            raise _unreadable(row, self._age_of(row))
         status = row.document.status
         if status is None or status in STALE_STATUSES:
             told = f"is {status}" if status else "has no status that is known"
             detail = f"The VM {row.document.name} {told}: the engine is not certain of its state."
-            raise Problem(
-                503, "status-unknown", "Its state is not known", detail, retry_after=_RETRY
-            )
+            title, age = "Its state is not known", self._age_of(row)
+            raise Problem(503, "status-unknown", title, detail, retry_after=_RETRY, age=age)
         body = encode({"shutdown": status in _STOPPED, "status": status})
         return self._answer(request, row, body)
 
@@ -118,14 +117,17 @@ class Instances:
         found = self._look_up(request)
         if isinstance(found, Found):
             return self._catalogue.rows[found.member.key]
-        raise _refused(found)
+        raise _refused(found, self._catalogue.age)
+
+    def _age_of(self, row: Row) -> float:
+        return self._catalogue.engines[row.document.engine].age
 
     def _look_up(self, request: web.Request) -> Found | Absent | Unknown:
         """What the key means; Problem 409 when that is more than one."""
         by = read(request, KeyQuery).by
         found = look_up(request.match_info["key"], by, self._catalogue.known)
         if isinstance(found, Ambiguous):
-            raise _ambiguous(found)
+            raise _ambiguous(found, self._catalogue.age)
         return found
 
     # ---- one that is not selected ------------------------------------------------------------
@@ -137,14 +139,14 @@ class Instances:
         if len(known) > 1:
             told = tuple((engine, one.id, one.name or "") for engine, one in known)
             reason = f"{len(known)} VMs that are not selected any more had this name."
-            raise _several(reason, told, len(told))
+            raise _several(reason, told, self._catalogue.age)
         if not known:
-            raise _refused(found)
+            raise _refused(found, self._catalogue.age)
         ((engine, departure),) = known
         view = self._catalogue.engines[engine]
         is_gone = departure.word is Word.GONE
         if is_gone and not self._is_confirmed(engine, departure):
-            raise self._unconfirmed(departure)
+            raise self._unconfirmed(departure, view.age)
         body = encode({"exists": not is_gone, "selected": False})
         etag = f"{self._catalogue.epoch}-{departure.id}-{departure.word}"
         return answer(request, body[:-1] + view.ending, etag, view.age)
@@ -165,41 +167,43 @@ class Instances:
         absences = self._catalogue.engines[engine].absences(departure)
         return absences >= self._catalogue.config.deletion.confirmations
 
-    def _unconfirmed(self, departure: Departure) -> Problem:
+    def _unconfirmed(self, departure: Departure, age: float) -> Problem:
         detail = (
             f"The engine says that it has no VM {departure.name or departure.id}; not yet as many"
             " listings in a row lack it as deletion.confirmations asks for."
         )
         wait = max(1, round(self._catalogue.config.intervals.poll.total_seconds()))
         title = "It is not confirmed that it is gone"
-        return Problem(503, "absence-unconfirmed", title, detail, retry_after=wait)
+        return Problem(503, "absence-unconfirmed", title, detail, retry_after=wait, age=age)
 
 
 # ---- what is answered instead ------------------------------------------------------------------
 
 
-def _refused(found: Absent | Unknown) -> Problem:
+def _refused(found: Absent | Unknown, age: float) -> Problem:
     detail = f"{found.reason.rstrip('.')}."
     if isinstance(found, Absent):
-        return Problem(404, "instance-absent", "There is no such instance", detail)
+        return Problem(404, "instance-absent", "There is no such instance", detail, age=age)
     title = "It is not known whether there is such an instance"
-    return Problem(503, "absence-unknown", title, detail, retry_after=_RETRY)
+    return Problem(503, "absence-unknown", title, detail, retry_after=_RETRY, age=age)
 
 
-def _ambiguous(found: Ambiguous) -> Problem:
+def _ambiguous(found: Ambiguous, age: float) -> Problem:
     told = [(one.engine, one.instance.id, one.instance.name or "") for one in found.candidates]
     reason = f"{found.reason}. `?by=` says what the key is; a VM id fits one."
-    return _several(reason, told, len(told))
+    return _several(reason, told, age)
 
 
-def _several(reason: str, told: Sequence[tuple[str, str, str]], total: int) -> Problem:
+def _several(reason: str, told: Sequence[tuple[str, str, str]], age: float) -> Problem:
     ordered = sorted(told, key=lambda one: one[::-1])[:_CANDIDATES]
     candidates = [Candidate(engine=e, id=i, name=n) for e, i, n in ordered]
-    title = "The key fits several instances"
-    return Problem(409, "key-ambiguous", title, reason, candidates=candidates, total=total)
+    title, total = "The key fits several instances", len(told)
+    return Problem(
+        409, "key-ambiguous", title, reason, age=age, candidates=candidates, total=total
+    )
 
 
-def _unreadable(row: Row) -> Problem:
+def _unreadable(row: Row, age: float) -> Problem:
     detail = f"The VM {row.document.name or row.document.id}: {row.document.unreadable}"
     title = "The VM cannot be understood"
-    return Problem(503, "instance-unreadable", title, detail, retry_after=_RETRY)
+    return Problem(503, "instance-unreadable", title, detail, retry_after=_RETRY, age=age)

@@ -122,7 +122,7 @@ class Nodes:
         if not (catalogue.are_nodes_listed and self._replica.is_current):
             raise _unknown()
         detail = f"The cluster has no Node {name}."
-        raise Problem(404, "node-absent", "There is no such Node", detail)
+        raise Problem(404, "node-absent", "There is no such Node", detail, age=self._age)
 
     async def _items(self, rows: Sequence[NodeRow]) -> list[bytes]:
         catalogue, witness = self._catalogue, self._replica.evidence()

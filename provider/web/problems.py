@@ -21,7 +21,8 @@ class Problem(Exception):
     `kind` names what went wrong for programs and never changes, such as `absence-unknown`; it is
     the last part of the document's `type`. `title` says the same to people and is the same for
     all of a kind, `detail` is about this request and carries the remedy. `retry_after`, in whole
-    seconds, becomes header and member. `members` are further members of the document, such as
+    seconds, becomes header and member; `age`, the seconds since the oldest listing began that this
+    rests on, a header. `members` are further members of the document, such as
     `candidates`: whatever msgspec can encode.
     """
 
@@ -33,6 +34,7 @@ class Problem(Exception):
         detail: str = "",
         *,
         retry_after: int | None = None,
+        age: float | None = None,
         headers: Mapping[str, str] | None = None,
         **members: Any,
     ) -> None:
@@ -46,6 +48,8 @@ class Problem(Exception):
         if retry_after is not None:
             self.headers["Retry-After"] = str(retry_after)
             self.members["retry_after"] = retry_after
+        if age is not None:
+            self.headers["Age"] = str(int(age))
 
     @property
     def type(self) -> str:

@@ -69,6 +69,17 @@ async def test_an_answer_tells_how_old_it_is(tmp_path: Path) -> None:
     assert [one.address for one in document.addresses] == ["10.0.0.1"]
 
 
+async def test_a_refusal_tells_how_old_what_it_rests_on_is(tmp_path: Path) -> None:
+    vms = vm("w0", ip="10.0.0.9"), vm("w1", ip="10.0.0.9")
+    async with lookup(tmp_path, *vms) as api:
+        api.lab.engine.faults.status = 503
+        await asyncio.sleep(100)
+        replies = [await api.instance(key) for key in ("10.0.0.9", UNKNOWN_ID)]
+
+    assert [reply.status for reply in replies] == [409, 503]
+    assert all(100 <= int(reply.headers["Age"]) <= 133 for reply in replies)
+
+
 async def test_an_answer_has_a_validator_that_holds_until_it_changes(tmp_path: Path) -> None:
     async with lookup(tmp_path, vm("w0")) as api:
         first = await api.instance("w0")
@@ -122,6 +133,7 @@ async def test_what_no_engine_has_is_absent(tmp_path: Path) -> None:
         for below in ("", "/metadata", "/exists", "/shutdown"):
             reply = await api.instance(UNKNOWN_ID, below)
             assert (reply.status, reply.kind) == (404, "instance-absent")
+            assert "Age" in reply.headers
             assert reply.headers["Content-Type"] == "application/problem+json"
 
 

@@ -106,6 +106,7 @@ async def test_a_node_that_the_cluster_does_not_have_is_absent(tmp_path: Path) -
         reply = await api.get("nodes/w0")
 
     assert (reply.status, reply.kind) == (404, "node-absent")
+    assert "Age" in reply.headers
 
 
 async def test_nodes_are_unknown_until_they_are_listed(tmp_path: Path) -> None:
