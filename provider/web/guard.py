@@ -73,6 +73,9 @@ class Guard:
         digest = hashlib.sha256(token.encode()).digest()
         clock = asyncio.get_running_loop().time
         now = clock()
+        allowed = self._allowed.get((digest, path))
+        if allowed and allowed.user and now < allowed.until:
+            return allowed.user.username
         known = self._known((digest, ""), now)
         if known is None:
             known = await self._answer((digest, ""), partial(self._reviews.authenticate, token))
@@ -143,7 +146,12 @@ class Guard:
         some, seconds = (
             (self._allowed, _ALLOWED_SECONDS) if user else (self._denied, _DENIED_SECONDS)
         )
-        some[question] = answer = _Answer(now + seconds, user)
+        until = now + seconds
+        digest, path = question
+        if path:  # no longer than the token itself: that this is allowed says all
+            whose = self._allowed.get((digest, ""))
+            until = min(until, whose.until if whose else now)
+        some[question] = answer = _Answer(until, user)
         if len(some) > _REMEMBERED:
             del some[next(iter(some))]
         return answer

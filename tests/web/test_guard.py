@@ -150,6 +150,16 @@ async def test_a_right_that_is_taken_away_counts_for_ten_seconds(lab: Lab) -> No
     assert await lab.status() == 403
 
 
+async def test_a_right_counts_no_longer_than_the_token(lab: Lab) -> None:
+    assert await lab.status(path="") == 200
+    await asyncio.sleep(6)
+    assert await lab.status() == 200
+    lab.api.tokens.clear()
+    await asyncio.sleep(4.5)
+
+    assert await lab.status() == 401
+
+
 async def test_what_is_denied_counts_for_five_seconds(lab: Lab) -> None:
     assert await lab.status("new") == 401
     lab.api.tokens["new"] = "alice"
