@@ -61,6 +61,8 @@ class Nodes:
     def __init__(self, catalogue: Catalogue, replica: Replica) -> None:
         self._catalogue = catalogue
         self._replica = replica
+        # A list of 5,000 takes a second: many at once would keep the loop from all else.
+        self._turn = asyncio.Lock()
 
     @property
     def operations(self) -> tuple[Operation, ...]:
@@ -155,7 +157,8 @@ class Nodes:
             raise _unknown()
         rows = [row for _, row in sorted(catalogue.nodes.items()) if _fits(row, query)]
         page, continue_ = cut(rows, query.limit, query.continue_, lambda row: (row.name,), 1)
-        items = b",".join(await self._items(page))
+        async with self._turn:
+            items = b",".join(await self._items(page))
         head = {
             "engines": catalogue.states,
             "leading": self._replica.is_leading,

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from provider.simulator.cluster import BadGateway
 from provider.web.documents import NodeAnswer, NodeList
+from provider.web.nodes import Nodes
 from tests.controllers.lab import until, working
 from tests.ovirt.lab import many, vm
-from tests.web.lookup_lab import lookup, serving
+from tests.web.lookup_lab import LabReplica, lookup, serving
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from provider.decisions.identity import Match
+    from provider.decisions.lifecycle import Evidence
+    from provider.model import Node
+    from tests.controllers.lab import Lab
     from tests.web.lookup_lab import Reply
 
 pytestmark = pytest.mark.looptime
@@ -67,6 +75,38 @@ async def test_filters_narrow_the_list(tmp_path: Path, query: str, expected: lis
         api.lab.cluster.kubelet("stranger", system_uuid="")
         await until(lambda: len(api.catalogue.nodes) == 2 and api.catalogue.nodes["w0"].managed)
         assert names(await api.get(f"nodes?{query}")) == expected
+
+
+class Recording(LabReplica):
+    """Which of the lists each node was decided about for, in the order of the decisions."""
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__(lab)
+        self.decided: list[int] = []
+        self._lists = count()
+
+    def evidence(self) -> Callable[..., Evidence]:
+        number, witness = next(self._lists), super().evidence()
+
+        def tell(node: Node, match: Match) -> Evidence:
+            self.decided.append(number)
+            return witness(node, match)
+
+        return tell
+
+
+async def test_one_list_is_made_at_a_time(tmp_path: Path) -> None:
+    async with lookup(tmp_path, many(30)) as api:
+        for number in range(30):
+            api.lab.kubelet(f"w{number}")
+        await until(lambda: len(api.catalogue.nodes) == 30)
+        replica = Recording(api.lab)
+        nodes = Nodes(api.catalogue, replica)
+        requests = [make_mocked_request("GET", "/v1/nodes") for _ in range(3)]
+        await asyncio.gather(*map(nodes.list, requests))
+
+    assert replica.decided == sorted(replica.decided)
+    assert len(replica.decided) == 90
 
 
 async def test_pages_lead_through_all_of_them(tmp_path: Path) -> None:
