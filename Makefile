@@ -22,7 +22,7 @@ TOOLS := build/tools/bin
 .PHONY: help install demo test check kube-assets render-programs prometheus-programs bench soak e2e image sbom audit manifests-audit lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
 
 install: .venv/.installed ## make .venv, with ovirt-ccm and all tools in it
 

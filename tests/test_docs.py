@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,3 +110,22 @@ def test_every_guide_is_listed() -> None:
 
     for guide in _ROOT.glob("docs/*.md"):
         assert guide.name == "README.md" or f"({guide.name})" in listed
+
+
+def test_make_lists_every_target() -> None:
+    command = "make", "help"
+    listed = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True).stdout
+
+    targets = re.search(r"^\.PHONY: (.*)$", (_ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+
+    assert targets
+    assert re.findall(r"^make (\S+)", listed, re.MULTILINE) == targets[1].split()
+
+
+@guides
+def test_every_target_of_make_that_a_guide_names_exists(guide: Path) -> None:
+    makefile = (_ROOT / "Makefile").read_text("utf-8")
+    text = guide.read_text("utf-8")
+    named = re.findall(r"(?:^|`)make ([a-z0-9-]+)", text, re.MULTILINE)
+
+    assert [name for name in named if not re.search(rf"^{name}:", makefile, re.MULTILINE)] == []
