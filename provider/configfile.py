@@ -77,11 +77,14 @@ class _Loader(yaml.SafeLoader):
     """A YAML loader to which a key that comes twice is an error; PyYAML takes the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the signature is PyYAML's
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if twice := {key for key in keys if keys.count(key) > 1}:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {min(twice)!r} comes twice", node.start_mark
-            )
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} comes twice", key.start_mark
+                    )
+                seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
 
@@ -104,7 +107,10 @@ def _read(path: Path) -> dict[str, Any]:
 def _yaml_fault(error: yaml.YAMLError) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+        place = f"line {mark.line + 1}, column {mark.column + 1}"
+        if isinstance(error, yaml.constructor.ConstructorError):
+            return f"{place}: {error.problem}"
+        return f"{place}: {error.problem}; look at the indentation, spaces only, and the quotes"
     return str(error).replace("\n", " ")
 
 

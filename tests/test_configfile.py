@@ -176,8 +176,10 @@ extra: 1
         ("selecton: {}", "did you mean 'selection'?"),
         ("selection: {taag: x}", "did you mean 'tag'?"),
         ("selection: {zzz: x}", "known are: tag, clusters, data_centers, search"),
-        ("selection: {tag: a, tag: b}", "the key 'tag' comes twice"),
+        ("selection:\n  tag: a\n  tag: b", "line 8, column 3: the key 'tag' comes twice"),
         ("selection: [", "not YAML: line"),
+        ("selection:\n\ttag: a", "line 7, column 1: found character '\\t'"),
+        (" selection: {}", "look at the indentation"),
     ],
 )
 def test_an_error_says_what_would_be_right(addition: str, words: str, config_file: Path) -> None:
