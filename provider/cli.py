@@ -65,8 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parse(sys.argv[1:] if argv is None else argv)
         return _module(arguments.command).run(arguments)
-    except SystemExit as end:  # argparse has said all there is to say
-        return WRONG_USAGE if end.code else FINE
+    except SystemExit as end:  # all is said: by argparse, or to a reader that has gone
+        return int(end.code or FINE)
     except (ConfigError, options.UsageError) as error:
         return _complain(error, WRONG_USAGE)
     except ProviderError as error:

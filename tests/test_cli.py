@@ -101,6 +101,18 @@ def test_a_reader_that_has_enough_ends_it_quietly() -> None:
     assert (end.stdout, end.stderr) == ("{\n", "")
 
 
+def test_a_reader_that_has_gone_is_no_wrong_usage() -> None:
+    theirs, ours = os.pipe()
+    os.close(theirs)
+
+    with os.fdopen(ours, "wb") as closed:
+        end = subprocess.run(
+            [SCRIPT, "config", "schema"], stdout=closed, stderr=subprocess.PIPE, check=False
+        )
+
+    assert (end.returncode, end.stderr) == (1, b"")
+
+
 async def test_ctrl_c_ends_a_command_quietly_with_130(make_lab: MakeLab) -> None:
     is_asked = asyncio.Event()
 
