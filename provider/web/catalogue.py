@@ -133,6 +133,14 @@ class Catalogue:
         """The rows of instances by key."""
         return self._rows
 
+    def row_of(self, instance_id: str) -> Row | None:
+        """The row of the VM with this id, written as engines write it; None unless it is one."""
+        fitting = self._index.by_id.get(instance_id, ())
+        if len(fitting) != 1:
+            return None
+        (key,) = fitting
+        return self._rows[key]
+
     @property
     def nodes(self) -> Mapping[str, NodeRow]:
         """The rows of Nodes by name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -31,14 +32,16 @@ class Row:
     """An instance as it is served: `body` is `document` in JSON, `text` what `q` looks into.
 
     `metadata` is in JSON what its node carries, without its end: the moment that it is as of.
-    None for a VM that cannot be understood.
+    None for a VM that cannot be understood. `etag` is another as soon as one of both is, and the
+    same on every replica.
     """
 
     member: Member
     document: InstanceRow
     body: bytes
     text: str
-    metadata: bytes | None = None
+    metadata: bytes | None
+    etag: str
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -86,7 +89,9 @@ def instance_row(
 def _row(member: Member, document: InstanceRow, metadata: bytes | None = None) -> Row:
     addresses = (one.address for one in document.addresses)
     words = document.name, document.id, document.fqdn or "", *addresses
-    return Row(member, document, encode(document), "\n".join(words).casefold(), metadata)
+    text, body = "\n".join(words).casefold(), encode(document)
+    etag = blake2b(body + (metadata or b""), digest_size=12).hexdigest()
+    return Row(member, document, body, text, metadata, etag)
 
 
 def _metadata(metadata: InstanceMetadata, document: InstanceRow) -> bytes:
