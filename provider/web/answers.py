@@ -19,6 +19,13 @@ _SMALL = 1024
 # More takes longer to compress than others should have to wait.
 _LARGE = 32 * 1024
 
+# Whoever keeps an answer must ask each time whether it still is true.
+_HEADERS: dict[str, str] = {
+    hdrs.CONTENT_TYPE: "application/json",
+    hdrs.CACHE_CONTROL: "private, no-cache",
+}
+_LINES = "".join(f"{name}: {value}\r\n" for name, value in _HEADERS.items())
+
 
 class Body:
     """A document in JSON, compressed once however often and by however many it is asked for."""
@@ -44,9 +51,9 @@ def _gzip(plain: bytes) -> bytes:
 
 def answer(request: web.Request, body: bytes, etag: str, age: float) -> web.Response:
     """A small document: `etag` without quotes, `age` in seconds; 304 when the client has it."""
-    headers = _headers(len(body), etag, age)
     if len(body) <= _SMALL and takes_ready(request):
-        return Ready(headers, body)
+        return Ready(f'{_LINES}ETag: W/"{etag}"\r\nAge: {int(age)}\r\n', body)
+    headers = _headers(len(body), etag, age)
     if hdrs.IF_NONE_MATCH in request.headers and _is_known(request, etag):
         return web.Response(status=304, headers=headers)
     if len(body) > _SMALL and _takes_gzip(request):
@@ -69,13 +76,7 @@ async def answer_large(request: web.Request, body: Body, etag: str, age: float) 
 
 
 def _headers(size: int, etag: str, age: float) -> dict[str, Any]:
-    """Whoever keeps an answer must ask each time whether it still is true."""
-    headers: dict[str, Any] = {
-        hdrs.CONTENT_TYPE: "application/json",
-        hdrs.CACHE_CONTROL: "private, no-cache",
-        hdrs.ETAG: f'W/"{etag}"',
-        hdrs.AGE: str(int(age)),
-    }
+    headers: dict[str, Any] = {**_HEADERS, hdrs.ETAG: f'W/"{etag}"', hdrs.AGE: str(int(age))}
     if size > _SMALL:
         headers[hdrs.VARY] = "Accept-Encoding"
     return headers

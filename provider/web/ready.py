@@ -16,8 +16,6 @@ from aiohttp import HttpVersion11, hdrs, web
 from provider.web.headers import COMMON
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.web_request import BaseRequest
 
@@ -25,14 +23,14 @@ _COMMON = "".join(f"{name}: {value}\r\n" for name, value in COMMON.items())
 
 
 class Ready(web.Response):
-    """200 with these headers and this body, for a request that `takes_ready`.
+    """200 with these headers, as they are sent, and this body, for a request that `takes_ready`.
 
     Its headers are those that it is made with, and the common ones, whatever is set later.
     """
 
-    def __init__(self, headers: Mapping[str, str], body: bytes) -> None:
+    def __init__(self, lines: str, body: bytes) -> None:
         super().__init__(body=body)
-        self._lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        self._lines = lines
         self._piece = body
         self._writer: AbstractStreamWriter | None = None
 
