@@ -64,7 +64,15 @@ def test_the_module_is_the_script() -> None:
 
 
 @pytest.mark.parametrize(
-    "argv", [[], ["fly"], ["check", "--output", "xml"], ["tag"], ["--nonsense", "check"]]
+    "argv",
+    [
+        [],
+        ["fly"],
+        ["check", "--output", "xml"],
+        ["tag"],
+        ["--nonsense", "check"],
+        ["simulate", "--engine-port", "65536"],
+    ],
 )
 def test_wrong_usage_is_2_and_said_on_standard_error(
     argv: list[str], capsys: pytest.CaptureFixture[str]

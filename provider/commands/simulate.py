@@ -29,8 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for name in ("engine", "cluster"):
         parser.add_argument(
-            f"--{name}-port", type=int, default=0, metavar="PORT", help="default: a free one"
+            f"--{name}-port", type=port, default=0, metavar="PORT", help="default: a free one"
         )
+
+
+def port(text: str) -> int:
+    """The port that `text` is; ValueError, which argparse puts into words, when it is none."""
+    number = int(text)
+    if number not in range(65536):
+        raise ValueError
+    return number
 
 
 def run(arguments: argparse.Namespace) -> int:
