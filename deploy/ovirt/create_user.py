@@ -228,12 +228,14 @@ def _hint(error: ovirtsdk4.Error, options: argparse.Namespace) -> str:
 
 
 def _password(options: argparse.Namespace) -> str:
-    if options.password_file is None:
-        return getpass.getpass(f"Password of {options.admin}: ")
     try:
+        if options.password_file is None:
+            return getpass.getpass(f"Password of {options.admin}: ")
         return str(options.password_file.read_text("utf-8")).rstrip("\r\n")
     except OSError as error:
         raise Failed(f"The password cannot be read: {error}") from error
+    except EOFError as error:
+        raise Failed("Nobody has typed a password: give --password-file") from error
 
 
 if __name__ == "__main__":

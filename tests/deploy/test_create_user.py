@@ -183,6 +183,18 @@ async def test_an_engine_that_cannot_be_reached_or_a_missing_file_is_no_trace(
     assert "Is the URL right" in away.err
 
 
+async def test_nobody_to_type_the_password_is_no_trace() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, _SCRIPT, "--url", "https://engine.example.com/ovirt-engine",
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    _, err = await process.communicate()
+
+    assert process.returncode == 2
+    assert err.endswith(b"Nobody has typed a password: give --password-file\n")
+
+
 async def test_a_role_of_the_name_with_other_permits_is_not_given(stage: Stage) -> None:
     await stage.run("--tagger", "operator")
     stage.tagger.permits |= {"audit_log_management"}
