@@ -52,7 +52,8 @@ def _gzip(plain: bytes) -> bytes:
 def answer(request: web.Request, body: bytes, etag: str, age: float) -> web.Response:
     """A small document: `etag` without quotes, `age` in seconds; 304 when the client has it."""
     if len(body) <= _SMALL and takes_ready(request):
-        return Ready(f'{_LINES}ETag: W/"{etag}"\r\nAge: {int(age)}\r\n', body)
+        lines = f'{_LINES}{hdrs.ETAG}: W/"{etag}"\r\n{hdrs.AGE}: {int(age)}\r\n'
+        return Ready(lines, body)
     headers = _headers(len(body), etag, age)
     if hdrs.IF_NONE_MATCH in request.headers and _is_known(request, etag):
         return web.Response(status=304, headers=headers)
