@@ -15,6 +15,7 @@ import structlog
 from aiohttp import web
 
 from provider.metrics import Metrics
+from provider.web.answers import Body, answer_large
 from provider.web.connections import Bounds, Connection, Connections
 from provider.web.exchange import Protocol
 from tests.kube_client.wire import reply, serving
@@ -240,6 +241,28 @@ async def test_a_stream_lasts_and_ends_with_its_client(tmp_path: Path) -> None:
         await asyncio.sleep(0.1)
 
         assert (opened.open, ended) == (0, [True])
+
+
+async def test_what_waits_for_a_slow_reader_of_a_large_answer_is_bounded(tmp_path: Path) -> None:
+    document = Body(bytes(32 * 2**20))
+    transports: list[asyncio.Transport] = []
+
+    async def large(request: web.Request) -> web.Response:
+        assert isinstance(request.transport, asyncio.Transport)
+        transports.append(request.transport)
+        return await answer_large(request, document, "1", 0)
+
+    async with port(tmp_path, routes=[web.get("/v1/zones", large)]) as opened:
+        slow, quick = await opened.peer(), await opened.peer()
+        slow.stop_reading()
+        slow.send(GUARDED)
+        await asyncio.sleep(5)
+
+        assert transports[0].get_write_buffer_size() < 2**20
+        assert await quick.request(GUARDED) == 200
+        await asyncio.sleep(30)
+        assert await opened.is_answering()
+        assert opened.cut("idle") == 2
 
 
 async def test_the_longest_silent_gives_way_to_a_newcomer(tmp_path: Path) -> None:
