@@ -10,8 +10,8 @@ import asyncio
 import math
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, NoReturn
 
 import structlog
@@ -46,28 +46,18 @@ class Bounds:
     """From that until the next request's head is complete: to take the answer is part of it."""
 
 
-class Standing(IntEnum):
-    """Who gives way to a newcomer, the first first."""
-
-    STRANGER = 0
-    """Has shown no accepted token."""
-    GUEST = 1
-    """Has shown one; idle."""
-    SERVED = 2
-    """Has shown one; waits for its answer, or takes a stream."""
-
-
 class Connection:
     """One connection, from `accept` to its end in whatever state."""
 
-    __slots__ = ("_registry", "cause", "deadline", "standing", "task", "transport")
+    __slots__ = ("_registry", "cause", "deadline", "is_guest", "task", "transport")
 
     def __init__(self, registry: Connections, deadline: float) -> None:
         self._registry = registry
         self.deadline = deadline
         self.cause = "head"
         """What takes too long once the deadline is over."""
-        self.standing = Standing.STRANGER
+        self.is_guest = False
+        """Whether it has shown an accepted token."""
         self.transport: asyncio.Transport | None = None
         """None until the handshake is done."""
         self.task: asyncio.Task[None] | None = None
@@ -82,11 +72,13 @@ class Connection:
         """A request's head is complete, and the task that runs answers it."""
         self.cause, self.deadline = "answer", now + self._registry.bounds.answer
         self.task = asyncio.current_task()
-        self._registry.move(self, self.standing)
+        if not self.is_guest:  # of guests only those that idle are compared
+            self._registry.heard(self)
 
     def trust(self) -> None:
         """The request's token was accepted."""
-        self._registry.move(self, Standing.SERVED)
+        if not self.is_guest:
+            self._registry.welcome(self)
 
     def flow(self) -> None:
         """The answer has begun and is a stream."""
@@ -96,7 +88,7 @@ class Connection:
         """The answer is ready, or the stream has ended."""
         self.cause, self.deadline = "idle", now + self._registry.bounds.idle
         self.task = None
-        self._registry.move(self, min(self.standing, Standing.GUEST))
+        self._registry.heard(self)
 
     def opened(self, transport: asyncio.Transport) -> None:
         """It can be spoken on."""
@@ -128,16 +120,16 @@ class Connections:
         self._context = context
         self._protocol = protocol
         # Each in the order of its last sign of life, the longest silent first.
-        self._all: dict[Standing, dict[Connection, None]] = {one: {} for one in Standing}
+        self._strangers: dict[Connection, None] = {}
+        self._guests: dict[Connection, None] = {}
         self._emptied = asyncio.Event()
         metrics.http_connections.set_function(self.__len__)
 
     def __len__(self) -> int:
-        return sum(map(len, self._all.values()))
+        return len(self._strangers) + len(self._guests)
 
     def __iter__(self) -> Iterator[Connection]:
-        for some in self._all.values():
-            yield from tuple(some)
+        yield from (*self._strangers, *self._guests)
 
     async def accept(self, listener: socket.socket) -> NoReturn:
         """Take what comes to `listener`, one in each turn of the loop, until cancelled."""
@@ -184,27 +176,38 @@ class Connections:
             if connection.task and (connection.is_stream or connection.transport is None):
                 connection.task.cancel()
 
-    def move(self, connection: Connection, standing: Standing) -> None:
-        """It has shown a sign of life and stands so now; nothing if it has been cut meanwhile."""
-        before = self._all[connection.standing]
-        if connection in before:
-            del before[connection]
-            self._all[standing][connection] = None
-            connection.standing = standing
+    def heard(self, connection: Connection) -> None:
+        """It has shown a sign of life; nothing if it has been cut meanwhile."""
+        some = self._guests if connection.is_guest else self._strangers
+        if connection in some:
+            del some[connection]
+            some[connection] = None
+
+    def welcome(self, connection: Connection) -> None:
+        """It has shown an accepted token; nothing if it has been cut meanwhile."""
+        if connection in self._strangers:
+            del self._strangers[connection]
+            self._guests[connection] = None
+            connection.is_guest = True
 
     def forget(self, connection: Connection) -> None:
         """It is over."""
-        self._all[connection.standing].pop(connection, None)
+        some = self._guests if connection.is_guest else self._strangers
+        some.pop(connection, None)
         self._emptied.set()
 
     def _take(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
         if len(self) >= self.bounds.connections:
-            some = next(filter(None, self._all.values()))
-            self._cut(next(iter(some)), "room")
+            self._cut(self._last_wanted(), "room")
         connection = Connection(self, loop.time() + self.bounds.head)
-        self._all[Standing.STRANGER][connection] = None
+        self._strangers[connection] = None
         connection.task = loop.create_task(self._open(connection, sock))
         connection.task.add_done_callback(lambda task: _settle(connection, sock, task))
+
+    def _last_wanted(self) -> Connection:
+        """Who gives way: a stranger; a guest that is idle; a guest that is served."""
+        idle = (one for one in self._guests if one.task is None)
+        return next(chain(self._strangers, idle, self._guests))
 
     def _cut(self, connection: Connection, cause: str) -> None:
         self._metrics.http_connections_cut.labels(cause).inc()

@@ -292,6 +292,31 @@ async def test_whoever_has_shown_an_accepted_token_gives_way_last(tmp_path: Path
         assert opened.open == FEW
 
 
+async def test_one_that_waits_for_its_answer_gives_way_after_one_that_idles(
+    tmp_path: Path,
+) -> None:
+    asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def slow(_request: web.Request) -> web.Response:
+        asked.set()
+        await may_answer.wait()
+        return web.Response(text="{}")
+
+    routes = [web.get("/v1/zones", empty), web.get("/v1/nodes", slow)]
+    async with port(tmp_path, tls=True, routes=routes, connections=FEW) as opened:
+        guests = [await opened.peer() for _ in range(FEW)]
+        for guest in guests:
+            assert await guest.request(GUARDED) == 200
+        answer = asyncio.create_task(guests[0].request(GUARDED.replace(b"zones", b"nodes")))
+        await asked.wait()
+
+        assert await opened.is_answering()
+
+        may_answer.set()
+        assert await answer == 200
+        assert await guests[1].is_cut()
+
+
 async def test_a_newcomer_gets_in_though_all_have_shown_a_token(tmp_path: Path) -> None:
     async with port(
         tmp_path, tls=True, routes=[web.get("/v1/zones", empty)], connections=FEW
