@@ -34,7 +34,7 @@ NO = 3
 
 _CHANGES = "changes"
 _STATUS = (
-    "Prints true or false. Exit status: 0 for true, 3 for false; 1 when it cannot be said now."
+    "Prints true or false. Exit status: 0 for true, 3 for false; 1 when there is no answer."
 )
 _FILTERS = {
     "engine": "only of the engine of this name",
