@@ -215,11 +215,16 @@ class Inventory:
             return
         finally:
             self.has_answered = True
-        self._succeeded(loop.time() - began)
+        took = loop.time() - began
+        # To publish 5,000 VMs takes 30 ms: others get their turn in between.
+        await asyncio.sleep(0)
+        changed = changed_ids(self.snapshot, snapshot)
+        await asyncio.sleep(0)
+        self._succeeded(took)
         self._waiting.observe(snapshot, loop.time())
         self._absences.observe(snapshot)
         self._confirmed.clear()
-        self._publish(snapshot)
+        self._publish(snapshot, changed)
         jitter = random.uniform(0.9, 1.1)  # noqa: S311  spreads load, is no secret
         self._rested = max(self._rest_end(), began + min(_LISTING_GAP, self._poll / 2))
         self._next = max(self._rested, began + self._poll * jitter)
@@ -328,7 +333,8 @@ class Inventory:
         self._absences.seen(instance_id)
         self._confirmed[instance_id] = asked
         if snapshot.instances.get(instance_id) != instance:
-            self._publish(with_instance(snapshot, instance))
+            newer = with_instance(snapshot, instance)
+            self._publish(newer, changed_ids(snapshot, newer))
 
     def _lost(self, instance_id: str, *, is_member: bool) -> None:
         """What is not there, or not selected: only a listing takes a VM out of the snapshot."""
@@ -337,8 +343,7 @@ class Inventory:
         else:
             self._waiting.forget(instance_id)
 
-    def _publish(self, snapshot: Snapshot) -> None:
-        changed = changed_ids(self.snapshot, snapshot)
+    def _publish(self, snapshot: Snapshot, changed: frozenset[str]) -> None:
         self.snapshot = snapshot
         self._census.count(snapshot)
         for subscriber in self._subscribers:
