@@ -135,11 +135,7 @@ class View:
                 height=lines + 2,
                 border_style="dim",
             ),
-            Text(
-                f"kubectl --kubeconfig {self._kubeconfig} get nodes     Ctrl-C ends the demo",
-                style="dim",
-                no_wrap=True,
-            ),
+            Text(f"kubectl --kubeconfig {self._kubeconfig} get nodes", style="dim", no_wrap=True),
         )
 
     def _header(self) -> Text:
@@ -150,6 +146,7 @@ class View:
         line.append(availability, style="green" if availability == "up" else "bold red")
         line.append("     Kubernetes ", style="bold")
         line.append(f"{len(self._informer.nodes)} nodes, {done} initialised")
+        line.append("     Ctrl-C ends it", style="dim")
         return line
 
     def _table(self) -> Table:

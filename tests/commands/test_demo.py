@@ -65,6 +65,8 @@ def test_on_a_small_terminal_all_hosts_and_what_happens_fit() -> None:
 
         assert all(f"worker-{n} " in last for n in range(6))
         assert re.search(r"gpu-1 +up +hv-gpu +initialised +\w+ +gpu +10\.8\.0\.41", last)
+        assert re.match(r" up .* initialised +Ctrl-C ends it", last)
+        assert re.search(r"kubectl --kubeconfig \S+ get nodes", last)
         assert len(last.splitlines()) < 24
     finally:
         demo.send_signal(signal.SIGINT)
