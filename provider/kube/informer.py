@@ -169,7 +169,7 @@ class NodeInformer:
 
     def _report_unreadable(self, page: NodePage) -> None:
         for why in page.unreadable:
-            _log.warning("A Node cannot be read and is left out.", why=why)
+            _log.warning("a node cannot be read and is left out", why=why)
 
     # ---- watching --------------------------------------------------------------------------
 
@@ -201,7 +201,7 @@ class NodeInformer:
         try:
             node = decode_node(event.raw)
         except Undecodable as error:
-            _log.warning("A Node cannot be read; its change is left out.", why=str(error))
+            _log.warning("a node cannot be read; its change is left out", why=str(error))
             return decode_version(event.raw) or self._position
         self._apply_node(event.type, node)
         return node.resource_version
@@ -263,7 +263,7 @@ class NodeInformer:
     def _lost(self, reason: str, why: str) -> None:
         self._ended(reason)
         if self._trouble is None:
-            _log.warning("The watch on Nodes is broken; trying again.", reason=reason, why=why)
+            _log.warning("the watch on nodes is broken; trying again", reason=reason, why=why)
         self._trouble = why
 
     def _recovered(self) -> None:
@@ -271,7 +271,7 @@ class NodeInformer:
         self._expirations = 0
         self._silences = 0
         if self._trouble is not None:
-            _log.info("The watch on Nodes works again.", trouble=self._trouble)
+            _log.info("the watch on nodes works again", trouble=self._trouble)
             self._trouble = None
 
     def _back_off(self, lived: float) -> float:

@@ -170,14 +170,14 @@ class EventRecorder:
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, _LAST_DELAY)
             except KubeError as error:
-                _log.warning("An Event was refused.", reason=series.notice.reason, why=str(error))
+                _log.warning("an event was refused", reason=series.notice.reason, why=str(error))
                 self._metrics.events_dropped.labels("refused").inc()
                 return
             else:
                 self._metrics.events.labels(series.notice.level, series.notice.reason).inc()
                 return
         if cause == "refused":
-            _log.warning("Events are refused.", reason=series.notice.reason)
+            _log.warning("events are refused", reason=series.notice.reason)
         self._metrics.events_dropped.labels(cause).inc()
 
     async def _send(self, series: _Series) -> None:
