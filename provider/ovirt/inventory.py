@@ -151,6 +151,7 @@ class Inventory:
         log.warning("the engine was restored from a backup", engine=self.engine.name)
         self.was_restored = True
         self._absences.forget()
+        self._lister.distrust(self.snapshot)
 
     def absences(self, instance_id: str, engine_id: str, since: float) -> int:
         """How many complete listings in a row lack this VM of the engine `engine_id`.
@@ -277,7 +278,7 @@ class Inventory:
     def _succeeded(self, took: float) -> None:
         name = self.engine.name
         if self.last_error is not None:
-            down = asyncio.get_running_loop().time() - self._failing_since
+            down = round(asyncio.get_running_loop().time() - self._failing_since, 1)
             log.info("what is known of the engine is renewed again", engine=name, after=down)
         self._failures = 0
         self.last_error = None
