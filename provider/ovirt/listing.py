@@ -107,6 +107,11 @@ class Lister:
             shared_addresses=shared_addresses(instances.values()),
         )
 
+    def distrust(self, snapshot: Snapshot | None) -> None:
+        """The engine was restored from a backup: it may have forgotten what is in `snapshot`."""
+        listed = (*snapshot.instances, *snapshot.unreadable) if snapshot else ()
+        self.departed.distrust(listed)
+
     async def read(self, instance_id: str, *, is_member: bool) -> Member | None:
         """One VM; None when it does not exist or is not selected.
 

@@ -145,6 +145,8 @@ class Instances:
             raise _refused(found, self._catalogue.age)
         ((engine, departure),) = known
         view = self._catalogue.engines[engine]
+        if departure.word is Word.LOST:
+            raise _doubted(departure, engine, view.age)
         is_gone = departure.word is Word.GONE
         if is_gone and not self._is_confirmed(engine, departure):
             raise self._unconfirmed(departure, view.age)
@@ -187,6 +189,15 @@ def _refused(found: Absent | Unknown, age: float) -> Problem:
         return Problem(404, "instance-absent", "There is no such instance", detail, age=age)
     title = "It is not known whether there is such an instance"
     return Problem(503, "absence-unknown", title, detail, retry_after=_RETRY, age=age)
+
+
+def _doubted(departure: Departure, engine: str, age: float) -> Problem:
+    detail = (
+        f"Engine {engine} was restored from a backup and has no VM"
+        f" {departure.name or departure.id}, which may run all the same."
+    )
+    title = "It is not known whether it is gone"
+    return Problem(503, "absence-doubted", title, detail, retry_after=_RETRY, age=age)
 
 
 def _ambiguous(found: Ambiguous, age: float) -> Problem:

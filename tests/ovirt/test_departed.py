@@ -81,3 +81,24 @@ def test_the_oldest_are_forgotten_first() -> None:
     assert departed.get("903") is None
     assert departed.get("904")
     assert sum(departed.get(str(number)) is not None for number in range(5000)) == 4096
+
+
+def test_a_restored_engine_is_not_believed_that_what_it_listed_before_is_gone() -> None:
+    departed = Departed()
+    departed.serve("e")
+    departed.heard("before", Word.GONE)
+    departed.distrust(["listed", "back"])
+    departed.are_selected(["back"])
+
+    for instance_id in ("before", "listed", "back", "never-listed"):
+        departed.heard(instance_id, Word.GONE)
+    words = {
+        i: d.word for i in ("before", "listed", "back", "never-listed") if (d := departed.get(i))
+    }
+
+    assert words == {
+        "before": Word.LOST,
+        "listed": Word.LOST,
+        "back": Word.GONE,
+        "never-listed": Word.GONE,
+    }

@@ -265,6 +265,20 @@ async def test_a_removed_vm_is_unconfirmed_until_three_listings_lack_it(tmp_path
     assert (row.status, row.kind) == (404, "instance-absent")
 
 
+async def test_what_a_restored_engine_has_forgotten_is_never_said_to_be_gone(
+    tmp_path: Path,
+) -> None:
+    async with lookup(tmp_path, vm("w0"), vm("w1")) as api:
+        machine = api.lab.vm("w0")
+        api.lab.inventory.distrust()
+        api.lab.engine.world.forget(machine)
+        await api.until_answer(machine.id, 404)
+        await asyncio.sleep(200)
+        reply = await api.instance(machine.id, "/exists")
+
+    assert (reply.status, reply.kind) == (503, "absence-doubted")
+
+
 async def test_a_vm_that_lost_its_tag_exists_and_is_not_selected(tmp_path: Path) -> None:
     async with lookup(tmp_path, vm("w0"), vm("w1")) as api:
         machine = api.lab.vm("w0")
