@@ -25,8 +25,8 @@ _WITHOUT_KUBELET = frozenset({"edge-3"})
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How long."""
     parser.epilog = (
-        "With --kubeconfig it plays on that cluster instead of a simulated one, and takes the Nodes"
-        " that it has registered there away when it ends. --config is not read."
+        "With --kubeconfig it plays on that cluster instead of a simulated one; the Nodes that it"
+        " has registered there go when it ends. --config is not read."
     )
     parser.add_argument(
         "--seconds", type=float, metavar="N", help="end after so long (default: at Ctrl-C)"
