@@ -327,9 +327,9 @@ class Inventory:
         member = await self._apart(self._lister.read(instance_id, is_member=is_member))
         instance = member if isinstance(member, Instance) else None
         self._waiting.was_read(instance_id, instance, asyncio.get_running_loop().time())
+        if member is None:
+            self._lost(instance_id, is_member=is_member)
         if instance is None:
-            if member is None:
-                self._lost(instance_id, is_member=is_member)
             return
         self._absences.seen(instance_id)
         self._confirmed[instance_id] = asked

@@ -105,9 +105,9 @@ async def test_it_publishes_what_it_finds(tmp_path: Path) -> None:
 
 async def test_only_what_really_changed_is_said(tmp_path: Path) -> None:
     async with inventory(tmp_path, many(3)) as run:
-        await asyncio.sleep(32)
+        await asyncio.sleep(34)
         run.vm("w1").migrate()
-        await asyncio.sleep(32)
+        await asyncio.sleep(34)
 
         assert run.seen.changes[1] == frozenset()
         assert run.seen.changes[2] == {run.vm("w1").id}
@@ -257,10 +257,10 @@ async def test_a_single_reading_never_removes_a_vm_but_has_a_listing_made(tmp_pa
 async def test_a_vm_that_boots_is_followed_by_itself(tmp_path: Path) -> None:
     async with inventory(tmp_path, vm("w1", status="down")) as run:
         run.vm("w1").start()
-        await asyncio.sleep(32)
+        await asyncio.sleep(34)
         run.lab.forget_requests()
         run.vm("w1").reboot()
-        await asyncio.sleep(32)
+        await asyncio.sleep(34)
 
         assert run.status("w1") is InstanceStatus.UP
         await asyncio.sleep(60)
@@ -454,7 +454,7 @@ async def test_the_metrics_tell_age_counts_and_failures(tmp_path: Path) -> None:
     odd = vm("odd", overrides={"memory": {"unit": "GiB"}})
     async with inventory(tmp_path, many(3), odd) as run:
         run.vm("w1").stop()
-        await asyncio.sleep(32)
+        await asyncio.sleep(34)
         run.lab.faults.availability = "down"
         await asyncio.sleep(120)
 
