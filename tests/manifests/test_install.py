@@ -28,7 +28,7 @@ _KINDS = (
 )
 # Those commands of the notes that need neither a running pod nor a leader.
 _HARMLESS = re.compile(
-    r"^ +kubectl ((?:-n kube-system describe|get nodes|get events) .*)", re.MULTILINE
+    r"^ +kubectl ((?:-n kube-system describe|get nodes|-n default get events) .*)", re.MULTILINE
 )
 _PATIENCE = 60.0  # seconds; one is usual
 
