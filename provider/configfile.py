@@ -117,6 +117,20 @@ def _yaml_fault(error: yaml.YAMLError) -> str:
 # ---- faults in words -------------------------------------------------------------------------
 
 
+# pydantic speaks of Python here, people write YAML.
+_WORDS = {
+    "tuple_type": "should be a list; begin each entry with '- '",
+    "too_short": "should have at least 1 item",
+    "model_type": "should have keys and values below it; leave it out when it has none",
+    "dict_type": "should have keys and values below it; leave it out when it has none",
+    "bool_parsing": "should be true or false",
+    "bool_type": "should be true or false",
+    "int_parsing": "should be a whole number",
+    "int_type": "should be a whole number",
+    "int_from_float": "should be a whole number",
+}
+
+
 def _is_echo(fault: ErrorDetails) -> bool:
     """Whether it only says that a list is too short because its elements were wrong."""
     return fault["type"] == "too_short" and bool(fault["input"])
@@ -129,7 +143,8 @@ def _problem(fault: ErrorDetails) -> str:
         return f"{path}: {_unknown_key(location)}"
     if fault["type"] == "missing":
         return f"{path}: is missing; every file needs it"
-    words = fault["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    said = fault["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    words = _WORDS.get(fault["type"], said)
     if fault["type"] != "value_error":
         words = f"{fault['input']!r} is wrong: {words}"
     if fault["type"] == "string_type" and isinstance(fault["input"], bool | int | float):
