@@ -16,7 +16,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -110,9 +110,10 @@ class Fleet:
                 await self._sites.admin.create_node(name, system_uuid=machine.id)
 
     async def speak(self) -> None:
-        """Kubelets report: ready where the VM runs, unknown where it does not."""
-        for name, machine in list(self.members.items()):
-            await self._speak(name, is_ready=machine.is_up)
+        """Kubelets report: ready where the VM runs, unknown where it does not or is gone."""
+        for name, machine in [*self.members.items(), *self.removed.items()]:
+            is_there = self.members.get(name) is machine  # still, after the reports before it
+            await self._speak(name, is_ready=is_there and machine.is_up)
 
     async def _speak(self, name: str, *, is_ready: bool) -> None:
         node = await self._sites.admin.node(name)
@@ -132,6 +133,12 @@ class Fleet:
 def _ready(node: dict[str, dict[str, list[dict[str, str]]]]) -> str:
     conditions = node["status"].get("conditions", [])
     return next((c["status"] for c in conditions if c["type"] == "Ready"), "")
+
+
+def _told(node: dict[str, Any]) -> str:
+    """What may keep it: whether it is initialised and ready."""
+    words = "initialised" if is_initialised(node) else "not initialised"
+    return f" ({words}, Ready={_ready(node)})"
 
 
 def _is_of(node: dict[str, dict[str, str]], machine: Vm) -> bool:
@@ -211,7 +218,8 @@ class Soak:
         try:
             await eventually(self._is_settled, "all have settled", within=SETTLES)
         except AssertionError as error:
-            self.fleet.broken.append(f"{error}; {await self._unsettled()}")
+            is_latched = self._sites.metric("ovirt_ccm_deletions_latched")
+            self.fleet.broken.append(f"{error}; {await self._unsettled()}, {is_latched=}")
 
     async def _is_settled(self) -> bool:
         self._sites.require_running()
@@ -219,7 +227,8 @@ class Soak:
 
     async def _unsettled(self) -> list[str]:
         nodes = {node["metadata"]["name"]: node for node in await self._sites.admin.nodes()}
-        left = [f"{name} is left" for name in nodes.keys() - self.fleet.members.keys()]
+        strangers = nodes.keys() - self.fleet.members.keys()
+        left = [f"{name} is left{_told(nodes[name])}" for name in strangers]
         for name, machine in self.fleet.members.items():
             node = nodes.get(name)
             if node is None:
