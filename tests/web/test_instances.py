@@ -98,6 +98,14 @@ async def test_an_answer_has_a_validator_that_holds_until_it_changes(tmp_path: P
     assert changed.headers["ETag"] != etag
 
 
+async def test_a_validator_is_the_same_on_every_replica(tmp_path: Path) -> None:
+    async with lookup(tmp_path, vm("w0")) as api, serving(api.lab) as other:
+        etag = (await api.instance("w0")).headers["ETag"]
+        same = await other.get("instances/w0", If_None_Match=etag)
+
+    assert same.status == 304
+
+
 async def test_head_has_the_headers_and_nothing_else(tmp_path: Path) -> None:
     async with lookup(tmp_path, vm("w0")) as api:
         head = await api.get("instances/w0", method="HEAD")
