@@ -159,6 +159,30 @@ async def test_an_instance_tells_its_node_and_the_node_its_instance() -> None:
     assert (told.instance.id, told.match, told.rule) == (row.id, "found", "systemUUID")
 
 
+async def test_an_id_that_two_engines_have_is_the_row_of_none() -> None:
+    there = World()
+    west = Listed(Engine.model_validate(engine("west")))
+    both = [there.engine, west]
+    catalogue = Catalogue(config(), _Fleet(there), _Nodes(there), both)
+    one, other = vms("w1", "w2")
+    listings = [snapshot(one, other), snapshot(one, engine="west", engine_id="w")]
+    there.directory = directory(listings, {"east": "", "west": ""}, match_fqdn=False)
+    there._tell_ids(frozenset({one.id, other.id}))
+    task = asyncio.create_task(catalogue.run())
+    await there.shown()
+
+    assert catalogue.row_of(one.id) is None
+    assert catalogue.row_of(other.id) is catalogue.rows[f"east/{other.id}"]
+
+    there.directory = directory(listings[:1], {"east": "", "west": ""}, match_fqdn=False)
+    there._tell_ids(frozenset({one.id}))
+    await there.shown()
+
+    assert catalogue.row_of(one.id) is catalogue.rows[f"east/{one.id}"]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_an_instance_follows_its_node() -> None:
     async with world() as there:
         there.list(*vms("worker-1", "worker-2"))
