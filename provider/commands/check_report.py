@@ -137,7 +137,8 @@ def print_report(report: Report) -> None:
         _print_strangers(console, report)
     console.print()
     if report.is_fine:
-        console.print("Nothing is wrong.", style="green")
+        looked = "" if report.has_nodes else ", as far as was looked: the cluster was not asked"
+        console.print(f"Nothing is wrong{looked}.", style="green")
     else:
         count = report.problems
         console.print(f"{count} problem{'' if count == 1 else 's'} found.", style="bold red")

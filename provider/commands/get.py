@@ -33,9 +33,7 @@ NO = 3
 """The exit status of `exists` and `shutdown` for a certain no: 1 is that it is not known."""
 
 _CHANGES = "changes"
-_STATUS = (
-    "Prints true or false. Exit status: 0 for true, 3 for false; 1 when there is no answer."
-)
+_STATUS = "Prints true or false. Exit status: 0 for true, 3 for false; 1 when there is no answer."
 _FILTERS = {
     "engine": "only of the engine of this name",
     "zone": "only of this zone",

@@ -64,7 +64,8 @@ async def _simulate(arguments: argparse.Namespace) -> int:
         raise ProviderError(str(error)) from None
     except OSError as error:
         raise ProviderError(
-            f"the simulation cannot start: {error}.", remedy="Choose other ports or directory."
+            f"the simulation cannot start: {error.filename or 'a port'}: {error.strerror}.",
+            remedy="Look at --scenario, --directory and the ports.",
         ) from None
     return 0
 
