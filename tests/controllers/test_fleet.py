@@ -9,6 +9,7 @@ from provider.config import Config
 from provider.controllers.fleet import Fleet
 from provider.errors import EngineUnavailable
 from provider.metrics import Metrics
+from provider.ovirt.changes import changed_ids
 from provider.ovirt.client import EngineClient
 from provider.ovirt.inventory import Inventory
 from tests import builders
@@ -42,6 +43,10 @@ def of_west(name: str) -> Snapshot:
     return snapshot(one, engine="west", engine_id="west-id")
 
 
+def publish(inventory: Inventory, new: Snapshot) -> None:
+    inventory._publish(new, changed_ids(inventory.snapshot, new))
+
+
 async def test_what_no_engine_has_told_is_silent() -> None:
     fleet = Fleet(ENGINES, inventories())
 
@@ -53,8 +58,8 @@ async def test_it_joins_what_the_engines_tell() -> None:
     east, west = inventories()
     fleet = Fleet(ENGINES, [east, west])
 
-    east._publish(snapshot(instance("a")))
-    west._publish(of_west("b"))
+    publish(east, snapshot(instance("a")))
+    publish(west, of_west("b"))
     await asyncio.sleep(0.01)
 
     assert fleet.directory.silent == {}
@@ -69,10 +74,10 @@ async def test_the_first_word_counts_at_once_and_those_after_it_a_second_later()
     fleet.subscribe(lambda changed: told.append((loop.time(), changed)))
     began = loop.time()
 
-    east._publish(snapshot(instance("a")))
+    publish(east, snapshot(instance("a")))
     await asyncio.sleep(0.01)
-    west._publish(of_west("b"))
-    east._publish(snapshot(instance("a"), instance("c", ips=["10.0.0.2"])))
+    publish(west, of_west("b"))
+    publish(east, snapshot(instance("a"), instance("c", ips=["10.0.0.2"])))
     await asyncio.sleep(5)
 
     assert [changed for _, changed in told] == [
@@ -89,7 +94,7 @@ async def test_a_listing_that_changes_nothing_is_told_as_well() -> None:
     fleet.subscribe(told.append)
 
     for _ in range(3):
-        east._publish(snapshot(instance("a")))
+        publish(east, snapshot(instance("a")))
         await asyncio.sleep(2)
 
     assert told == [{uuid_of("a")}, frozenset(), frozenset()]
@@ -98,7 +103,7 @@ async def test_a_listing_that_changes_nothing_is_told_as_well() -> None:
 async def test_every_engine_that_was_listed_is_asked_for_a_wanted_vm() -> None:
     east, west = inventories()
     fleet = Fleet(ENGINES, [east, west])
-    east._publish(snapshot(instance("a")))
+    publish(east, snapshot(instance("a")))
 
     fleet.want(uuid_of("b"))
 
