@@ -40,7 +40,11 @@ ENGINE = "engine"
 _CHUNK = 40  # rows that are made before others get their turn: 3 ms
 _MANY = 400  # rows for which a new index is made, a few at a time: 2 ms at once for fewer
 _CHAPTER = 250  # rows that `everything` gives at once
-_REST = 0.1  # seconds between two renewals: a burst of changes is one
+# While thousands of Nodes join, rows must not take the time that their writes need: a renewal is
+# followed by a rest of nine times as long, in which what changes gathers for the next.
+_REST = 0.1  # seconds at least: a burst of changes is one
+_LONGEST_REST = 2.0  # seconds
+_SHARE = 9
 _LOOK = 1.0  # seconds between two looks at what the engines' listings end in
 _REMEMBERED = 16_384  # changed keys: 5,000 instances and their Nodes, and as many that are gone
 
@@ -225,10 +229,12 @@ class Catalogue:
 
     async def run(self) -> NoReturn:
         """Make the rows of what changed, until cancelled."""
+        clock = asyncio.get_running_loop().time
         while True:
             self._due.clear()
+            began = clock()
             await self._try()
-            await asyncio.sleep(_REST)
+            await asyncio.sleep(min(max(_REST, _SHARE * (clock() - began)), _LONGEST_REST))
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK):
                     await self._due.wait()
