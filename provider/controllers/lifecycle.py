@@ -162,7 +162,7 @@ class LifecycleController:
 
     def _out_of_service(self) -> int:
         nodes = self._informer.nodes.values()
-        return sum(has_taint(node, TAINT_OUT_OF_SERVICE) for node in nodes)
+        return sum(has_taint(node, TAINT_OUT_OF_SERVICE) for node in nodes if node.taints)
 
     def _count(self, judged: Sequence[_Judged]) -> None:
         counts = Counter(kind(one.verdict) for one in judged)
@@ -297,7 +297,8 @@ _NAMES = {TAINT_SHUTDOWN: "shutdown", TAINT_OUT_OF_SERVICE: "out-of-service"}
 
 
 def _is_concerned(node: Node) -> bool:
-    return node.is_ours and (not node.is_ready or any(has_taint(node, key) for key in _NAMES))
+    is_marked = bool(node.taints) and any(has_taint(node, key) for key in _NAMES)
+    return node.is_ours and (is_marked or not node.is_ready)
 
 
 def _is_gone(one: _Judged) -> bool:

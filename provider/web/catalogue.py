@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import structlog
 
@@ -19,17 +19,17 @@ from provider.model import Unreadable
 from provider.web.engines import EngineView
 from provider.web.matches import Matches
 from provider.web.ring import Ring
-from provider.web.rows import encode, instance_row
+from provider.web.rows import encode, instance_row, with_node
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from provider.config import Config
     from provider.decisions.identity import Directory
-    from provider.model import Node
     from provider.web.documents import EngineState, NodeRow
     from provider.web.engines import Inventory
     from provider.web.rows import Row
+    from provider.web.sources import Fleet, Informer
 
 T = TypeVar("T")
 
@@ -49,37 +49,6 @@ _LOOK = 1.0  # seconds between two looks at what the engines' listings end in
 _REMEMBERED = 16_384  # changed keys: 5,000 instances and their Nodes, and as many that are gone
 
 _log = structlog.get_logger(__name__)
-
-
-class Fleet(Protocol):
-    """What all engines have told, joined."""
-
-    @property
-    def directory(self) -> Directory:
-        """What they have told."""
-        ...
-
-    def subscribe(self, callback: Callable[[frozenset[str]], None]) -> None:
-        """Have `callback` called with the changed ids each time that the directory is new."""
-        ...
-
-
-class Informer(Protocol):
-    """The Nodes of the cluster."""
-
-    @property
-    def nodes(self) -> Mapping[str, Node]:
-        """All Nodes by name, kept true in place."""
-        ...
-
-    @property
-    def is_synced(self) -> bool:
-        """Whether all Nodes have been listed once."""
-        ...
-
-    def subscribe(self, callback: Callable[[str], None]) -> None:
-        """Have `callback` called with the name of each Node that comes, changes or goes."""
-        ...
 
 
 class Catalogue:
@@ -266,9 +235,10 @@ class Catalogue:
             await asyncio.sleep(0)
         rows: dict[str, Row | None] = {}
         for places in _chunks(self._places(changed | self._matches.moved(), directory)):
-            rows.update({member_key(*place): self._make(*place, directory) for place in places})
+            rows.update(self._remake(places, directory, changed))
             await asyncio.sleep(0)
-        self._show(directory, rows, await self._new_index(rows) if len(rows) > _MANY else None)
+        is_large = sum(not self._keeps_member(*one) for one in rows.items()) > _MANY
+        self._show(directory, rows, await self._new_index(rows) if is_large else None)
 
     async def _new_index(self, rows: Mapping[str, Row | None]) -> Index:
         """The index with these rows in place of what they were before."""
@@ -287,6 +257,18 @@ class Catalogue:
             for engine in self.engines
             if one in directory.by_id or member_key(engine, one) in self._rows
         ]
+
+    def _remake(
+        self, places: Iterable[tuple[str, str]], directory: Directory, changed: set[str]
+    ) -> Iterator[tuple[str, Row | None]]:
+        """The rows of these instances by key; of those that are not in `changed` only the Node."""
+        for engine, one in places:
+            key = member_key(engine, one)
+            row = self._rows.get(key)
+            if row is None or one in changed:
+                yield key, self._make(engine, one, directory)
+            else:
+                yield key, with_node(row, self._matches.node_of(engine, one))
 
     def _make(self, engine: str, instance_id: str, directory: Directory) -> Row | None:
         """The row of an instance; None when it is not selected."""
@@ -329,8 +311,13 @@ class Catalogue:
         for key, row in rows.items():
             if row is None:
                 self._index.remove(key)
-            else:
+            elif not self._keeps_member(key, row):
                 self._index.put(row.member)
+
+    def _keeps_member(self, key: str, row: Row | None) -> bool:
+        """Whether the row, seen before or not, is of the very member that is in the index."""
+        before = self._rows.get(key)
+        return before is not None and row is not None and before.member is row.member
 
     def _put(self, key: str, row: Row | None) -> bool:
         """Whether the row differs from what was seen."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -58,8 +58,7 @@ def instance_row(
         id=vm.id,
         name=vm.name or "",
         provider_id=provider_id(vm.id),
-        node=node.name if node else None,
-        managed=node is not None and node.managed,
+        **_node_members(node),
         node_name=node_name(vm).name,
     )
     if isinstance(vm, Unreadable):
@@ -84,6 +83,19 @@ def instance_row(
     )
     member = Member(snapshot.engine, vm, metadata.addresses)
     return _row(member, document, _metadata(metadata, document))
+
+
+def with_node(row: Row, node: NodeRow | None) -> Row:
+    """The row of a VM that has not changed, which another Node is now."""
+    document = msgspec.structs.replace(row.document, **_node_members(node))
+    return _row(row.member, document, row.metadata)
+
+
+def _node_members(node: NodeRow | None) -> dict[str, Any]:
+    return {
+        "node": node.name if node else None,
+        "managed": node is not None and node.managed,
+    }
 
 
 def _row(member: Member, document: InstanceRow, metadata: bytes | None = None) -> Row:
