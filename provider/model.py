@@ -235,7 +235,7 @@ class Node:
     @property
     def is_uninitialized(self) -> bool:
         """Whether it carries the taint key of uninitialised nodes, whatever value or effect."""
-        return any(taint.key == TAINT_UNINITIALIZED for taint in self.taints)
+        return TAINT_UNINITIALIZED in [taint.key for taint in self.taints]
 
     @property
     def is_ours(self) -> bool:

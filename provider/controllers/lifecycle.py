@@ -297,8 +297,9 @@ _NAMES = {TAINT_SHUTDOWN: "shutdown", TAINT_OUT_OF_SERVICE: "out-of-service"}
 
 
 def _is_concerned(node: Node) -> bool:
-    is_marked = bool(node.taints) and any(has_taint(node, key) for key in _NAMES)
-    return node.is_ours and (is_marked or not node.is_ready)
+    return node.is_ours and (
+        not node.is_ready or not _NAMES.keys().isdisjoint([taint.key for taint in node.taints])
+    )
 
 
 def _is_gone(one: _Judged) -> bool:

@@ -214,7 +214,7 @@ def _marks(node: Node) -> Iterator[Taint]:
 
 def has_taint(node: Node, key: str) -> bool:
     """Whether the node carries a taint of this key."""
-    return any(taint.key == key for taint in node.taints)
+    return key in [taint.key for taint in node.taints]
 
 
 # ---- an instance that is there ---------------------------------------------------------------
