@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import time
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from tests.kube.audit import AuditEntry
     from tests.kube.control_plane import ControlPlane
 
+NAME = re.compile(rb'"resource":"nodes","name":"([^"]+)"')
 LOOK = 0.02  # seconds between two looks at a process
 
 
@@ -100,21 +103,20 @@ class Clock:
         """Return when each node was written twice; Stuck when no write comes any more."""
         agent = f'"userAgent":"{self._user_agent}'.encode()
         wanted = (agent, b'"resource":"nodes"', b'"code":200')
-        left, heard = 2 * self._nodes, time.monotonic()
+        writes: Counter[bytes] = Counter()
+        left, heard = self._nodes, time.monotonic()
         with (self._cluster.folder / "audit.log").open("rb") as log:
             log.seek(self._since)
             while left > 0:
                 lines = log.read().splitlines(keepends=True)
                 if lines and not lines[-1].endswith(b"\n"):
                     log.seek(-len(lines.pop()), 1)
-                found = sum(
-                    all(part in line for part in wanted) and is_change(line) for line in lines
-                )
-                left -= found
+                found = [line for line in lines if all(part in line for part in wanted)]
+                writes.update(filter(None, map(changed_node, found)))
+                left = self._nodes - sum(count >= 2 for count in writes.values())
                 heard = time.monotonic() if found else heard
                 if time.monotonic() - heard > self._patience or not is_running():
-                    total = 2 * self._nodes
-                    raise Stuck(f"{self._user_agent}: {left} of {total} writes never came")
+                    raise Stuck(f"{self._user_agent}: {left} nodes were never written twice")
                 await asyncio.sleep(0.1)
 
     def result(self, client: Watch, server: Watch) -> Result:
@@ -140,9 +142,11 @@ class Clock:
         )
 
 
-def is_change(line: bytes) -> bool:
-    """Whether a line of the audit log is of a change of an object."""
-    return b'"verb":"patch"' in line or b'"verb":"update"' in line
+def changed_node(line: bytes) -> bytes:
+    """The node that a line of the audit log says was changed; empty for a reading."""
+    is_change = b'"verb":"patch"' in line or b'"verb":"update"' in line
+    found = NAME.search(line) if is_change else None
+    return found[1] if found else b""
 
 
 def per_node(writes: Sequence[AuditEntry]) -> Iterator[float]:

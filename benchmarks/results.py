@@ -24,7 +24,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "steady": ("steady.py", "--nodes", "5000"),
     "lookup": ("lookup.py",),
     "growth": ("growth.py",),
-    "peer": ("peer.py", "--nodes", "5000", "--rounds", "1"),
+    "peer": ("peer.py", "--nodes", "1000", "--rounds", "1"),
+    "peer-best": ("peer.py", "--nodes", "5000", "--best-only"),
 }
 """The blocks, and the commands that they are the output of."""
 
