@@ -324,6 +324,8 @@ async def test_ctrl_c_ends_the_changes(controller: Controller) -> None:
         *("--token-file", str(controller.token_file)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        # Shells have what they run in the background ignore it, the tests perhaps too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout
     first = await process.stdout.readline()
