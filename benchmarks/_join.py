@@ -9,18 +9,20 @@ import statistics
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from _clock import Clock, Result, Stuck, Watch
 from _stage import PASSWORD, USER, Stage, simulated_engine
 
 from provider.model import TAINT_UNINITIALIZED
 from tests.kube.admin import Admin
+from tests.kube.assets import AssetsError, find
 from tests.kube.control_plane import ControlPlane
 from tests.kube.product import USER_AGENT, grant
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    import argparse
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 
     from provider.model import Node
 
@@ -135,6 +137,19 @@ def require_initialised(nodes: Mapping[str, Node], name: str) -> None:
         has_taint = any(taint.key == TAINT_UNINITIALIZED for taint in node.taints)
         if has_taint or not any(a.type == "InternalIP" for a in node.addresses):
             sys.exit(f"{name}: node {node.name} is not initialised: {look(node)}")
+
+
+def conduct(
+    parser: argparse.ArgumentParser,
+    run: Callable[[argparse.Namespace, Path], Coroutine[Any, Any, None]],
+) -> None:
+    """`run` the benchmark with what was given; SystemExit in a sentence when it cannot be."""
+    try:
+        asyncio.run(run(parser.parse_args(), find()))
+    except (AssetsError, Stuck) as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 # ---- the report --------------------------------------------------------------------------------

@@ -26,7 +26,6 @@ again by the loop, through the product's own codec. After each round all nodes m
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import statistics
 import sys
@@ -37,18 +36,18 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from _bare_loop import USER_AGENT as BARE_USER_AGENT
-from _clock import Result, Stuck
-from _join import CONSOLE_SCRIPT, HEADS, Rounds, columns, look, rounds, say, summary
+from _join import CONSOLE_SCRIPT, HEADS, Rounds, columns, conduct, look, rounds, say, summary
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from provider.kube.encode import main_write, status_write
 from provider.model import TAINT_UNINITIALIZED, NodePatch
-from tests.kube.assets import AssetsError, find
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from _clock import Result
 
     from provider.model import Node
 
@@ -186,12 +185,7 @@ def main() -> None:
     parser.add_argument(
         "--profile", type=Path, metavar="FILE", help="where to write a profile of the product"
     )
-    try:
-        asyncio.run(run(parser.parse_args(), find()))
-    except (AssetsError, Stuck) as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    conduct(parser, run)
 
 
 if __name__ == "__main__":

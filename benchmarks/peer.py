@@ -14,7 +14,6 @@ it writes included.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import statistics
 import subprocess
@@ -25,12 +24,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from _clock import Result, Stuck
 from _join import (
     CONSOLE_SCRIPT,
     HEADS,
     Rounds,
     columns,
+    conduct,
     require_initialised,
     rounds,
     say,
@@ -41,10 +40,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tests.kube.assets import AssetsError, environment, find, go
+from tests.kube.assets import environment, go
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from _clock import Result
 
 USER_AGENT = "ovirt-peer/"
 SOURCE = Path(__file__).with_name("peer")
@@ -172,12 +173,7 @@ def main() -> None:
         "--best-only", action="store_true", help="leave out the peer's defaults, which take long"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
-    try:
-        asyncio.run(run(parser.parse_args(), find()))
-    except (AssetsError, Stuck) as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    conduct(parser, run)
 
 
 if __name__ == "__main__":

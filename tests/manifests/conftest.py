@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.kube.conftest import kube_assets
-from tests.manifests.programs import ProgramsError, find
+from tests.manifests.programs import find
 from tests.manifests.render import Renderer
+from tests.programs import required
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,10 +20,7 @@ __all__ = ["kube_assets"]
 @pytest.fixture(scope="session")
 def programs() -> dict[str, Path]:
     """Where helm and kubectl are."""
-    try:
-        return find()
-    except ProgramsError as error:
-        pytest.fail(str(error), pytrace=False)
+    return required(find)
 
 
 @pytest.fixture

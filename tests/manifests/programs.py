@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import os
 import platform
 import shutil
 import subprocess
@@ -20,14 +19,12 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from tests.programs import ProgramsError, cache, main
+
 PROGRAMS = ("helm", "kubectl")
 
 _LOCK = Path(__file__).parent / "programs.lock"
 _ARCHIVE = "package/lib/layer.zip"  # inside the wheel's npm package
-
-
-class ProgramsError(Exception):
-    """The programs cannot be had; the text ends with the remedy."""
 
 
 def find() -> dict[str, Path]:
@@ -58,9 +55,8 @@ def _folder() -> Path | None:
     """The folder of the wheel's programs; None where they do not run."""
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         return None
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     key = hashlib.sha256(_LOCK.read_bytes()).hexdigest()[:16]
-    return Path(home) / "cloud-provider-ovirt" / f"render-{key}"
+    return cache() / f"render-{key}"
 
 
 def _download(folder: Path) -> Path:
@@ -86,17 +82,5 @@ def _unpack(wheel: Path, folder: Path) -> None:
                     (folder / name).chmod(0o755)
 
 
-def main() -> int:
-    """Exit status 0 when both programs are there; their places on standard output."""
-    try:
-        places = fetch()
-    except ProgramsError as error:
-        sys.stderr.write(f"render-programs: {error}\n")
-        return 1
-    for place in places.values():
-        sys.stdout.write(f"{place}\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("render-programs", fetch))

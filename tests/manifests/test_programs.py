@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.manifests.programs import ProgramsError, find
+from tests.manifests.programs import find
+from tests.programs import ProgramsError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.prometheus.programs import ProgramsError, find
+from tests.programs import required
+from tests.prometheus.programs import find
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +16,4 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def programs() -> dict[str, Path]:
     """Where prometheus and promtool are."""
-    try:
-        return find()
-    except ProgramsError as error:
-        pytest.fail(str(error), pytrace=False)
+    return required(find)

@@ -14,13 +14,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.programs import ProgramsError, cache, main
+
 PROGRAMS = ("prometheus", "promtool")
 
 _BINARIES = Path("usr/bin")  # inside the package
-
-
-class ProgramsError(Exception):
-    """The programs cannot be had; the text ends with the remedy."""
 
 
 def find() -> dict[str, Path]:
@@ -52,8 +50,7 @@ def fetch() -> dict[str, Path]:
 
 
 def _folder() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "cloud-provider-ovirt" / "prometheus"
+    return cache() / "prometheus"
 
 
 def _download(folder: Path) -> None:
@@ -80,17 +77,5 @@ def _run(*command: str, cwd: Path | None = None) -> None:
         )
 
 
-def main() -> int:
-    """Exit status 0 when both programs are there; their places on standard output."""
-    try:
-        places = fetch()
-    except ProgramsError as error:
-        sys.stderr.write(f"prometheus-programs: {error}\n")
-        return 1
-    for place in places.values():
-        sys.stdout.write(f"{place}\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("prometheus-programs", fetch))
