@@ -187,11 +187,9 @@ class Inventory:
 
     async def run(self) -> NoReturn:
         """Lists and reads for ever; what the engine does wrong is in `last_error`, not raised."""
-        loop = asyncio.get_running_loop()
+        clock = asyncio.get_running_loop().time
         age = self._metrics.snapshot_age.labels(self.engine.name)
-        age.set_function(
-            lambda: loop.time() - self.snapshot.started if self.snapshot else math.nan
-        )
+        age.set_function(lambda: clock() - self.snapshot.started if self.snapshot else math.nan)
         while True:
             await self._list()
             await self._read_waiting()
