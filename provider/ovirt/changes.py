@@ -34,30 +34,48 @@ def changed_ids(before: Snapshot | None, now: Snapshot) -> frozenset[str]:
 
 def _differing(before: Mapping[str, V], now: Mapping[str, V]) -> set[str]:
     changed = set(before.keys() ^ now.keys())
-    changed.update(i for i, value in now.items() if i in before and before[i] != value)
+    for key, value in now.items():
+        known = before.get(key)
+        # Nearly all are the very same object: to compare those would take 3 ms for 5,000.
+        if known is not value and known is not None and known != value:
+            changed.add(key)
     return changed
 
 
 def with_instance(snapshot: Snapshot, instance: Instance) -> Snapshot:
     """The snapshot with this newer reading of one instance; it is no newer listing for that."""
-    before = snapshot.instances.get(instance.id)
     instances = {**snapshot.instances, instance.id: instance}
-    shared = snapshot.shared_addresses
-    if before is None or (before.interfaces, before.status) != (
-        instance.interfaces,
-        instance.status,
-    ):
-        shared = shared_addresses(instances.values())
     return replace(
         snapshot,
         instances=instances,
         unreadable={i: u for i, u in snapshot.unreadable.items() if i != instance.id},
-        shared_addresses=shared,
+        shared_addresses=shared_addresses(instances, snapshot),
     )
 
 
-def shared_addresses(instances: Iterable[Instance]) -> frozenset[IPAddress]:
-    """The addresses that more than one of `instances` reports; stale reports do not count."""
+def shared_addresses(
+    instances: Mapping[str, Instance], previous: Snapshot | None
+) -> frozenset[IPAddress]:
+    """The addresses that more than one of `instances` reports; stale reports do not count.
+
+    To find them takes 10 ms for 5,000, so they are those of `previous` if none can differ.
+    """
+    if previous and _report_alike(previous.instances, instances):
+        return previous.shared_addresses
+    return _shared(instances.values())
+
+
+def _report_alike(before: Mapping[str, Instance], now: Mapping[str, Instance]) -> bool:
+    if before.keys() != now.keys():
+        return False
+    pairs = ((before[key], instance) for key, instance in now.items())
+    return all(
+        one is other or (one.interfaces, one.status) == (other.interfaces, other.status)
+        for one, other in pairs
+    )
+
+
+def _shared(instances: Iterable[Instance]) -> frozenset[IPAddress]:
     seen: set[IPAddress] = set()
     shared: set[IPAddress] = set()
     for instance in instances:

@@ -104,7 +104,7 @@ class Lister:
             started=started,
             instances=instances,
             unreadable={i: m for i, m in members.items() if isinstance(m, Unreadable)},
-            shared_addresses=shared_addresses(instances.values()),
+            shared_addresses=shared_addresses(instances, previous),
         )
 
     def distrust(self, snapshot: Snapshot | None) -> None:

@@ -42,6 +42,7 @@ class Waiting:
         self._interval = interval
         self._wanted: dict[str, float] = {}  # until when
         self._own: dict[str, tuple[InstanceStatus | None, float]] = {}  # in what state since when
+        self._unread: set[str] = set()  # not found when it was read; a listing will tell
         self._read: dict[str, float] = {}
         self._woken: dict[str, float] = {}  # since when
         self._again: dict[str, float] = {}  # when
@@ -69,12 +70,18 @@ class Waiting:
         self._wanted.pop(instance_id, None)
         self._again.pop(instance_id, None)
 
-    def observe(self, snapshot: Snapshot, now: float) -> None:
-        """Takes from a snapshot which VMs wait by themselves; all count as read just now.
+    def observe(self, snapshot: Snapshot, changed: Iterable[str], now: float) -> None:
+        """Takes from a listing which VMs wait by themselves; all count as read just now.
 
-        But for those that were woken after it began.
+        But for those that were woken after it began. `changed` has the ids of all that differ
+        from what was known before.
         """
-        found = {i: vm.status for i, vm in snapshot.instances.items() if _waits_by_itself(vm)}
+        found = {
+            i: vm.status
+            for i in self._unread.union(self._own, changed)
+            if (vm := snapshot.instances.get(i)) and _waits_by_itself(vm)
+        }
+        self._unread.clear()
         self._own = {
             i: known if (known := self._own.get(i)) and known[0] is status else (status, now)
             for i, status in found.items()
@@ -90,6 +97,8 @@ class Waiting:
         self._again.pop(instance_id, None)
         if self._woken.pop(instance_id, None) is not None:
             self._again[instance_id] = now + self._interval
+        if instance is None:
+            self._unread.add(instance_id)
         if instance is None or not _waits_by_itself(instance):
             self._own.pop(instance_id, None)
         elif self._own.get(instance_id, (None, 0.0))[0] is not instance.status:

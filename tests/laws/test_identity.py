@@ -9,10 +9,12 @@ from provider.decisions.identity import (
     Absent,
     Directory,
     Found,
+    directory,
     find_instance,
     node_name,
     parse_provider_id,
     provider_id,
+    renewed,
 )
 from provider.decisions.plan import apply
 from provider.model import ANNOTATION_ENGINE, Node, Unreadable
@@ -42,6 +44,20 @@ def test_every_node_name_is_one_and_stays_itself(name: str) -> None:
         assert DNS_1123.fullmatch(given_name)
         assert len(given_name) <= 253
         assert node_name(instance(given_name)).name == given_name
+
+
+@given(before=directories(), now=directories(), match_fqdn=st.booleans())
+def test_a_renewed_directory_is_what_one_built_anew_would_be(
+    before: Directory, now: Directory, *, match_fqdn: bool
+) -> None:
+    engines = {"east": "", "west": "down"}
+    ids = before.by_id.keys() | now.by_id.keys()
+    changed = [one for one in ids if before.by_id.get(one) != now.by_id.get(one)]
+    told = now.snapshots.values(), engines
+    old = directory(before.snapshots.values(), engines, match_fqdn=match_fqdn)
+    anew = directory(*told, match_fqdn=match_fqdn)
+
+    assert renewed(old, *told, changed, match_fqdn=match_fqdn) == anew
 
 
 @given(nodes, directories(), configs())

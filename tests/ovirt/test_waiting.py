@@ -15,7 +15,8 @@ BOOTING = instance("w1", ips=(), status=InstanceStatus.POWERING_UP)
 
 def test_nothing_waits_among_sound_vms() -> None:
     waiting = Waiting(2)
-    waiting.observe(snapshot(UP, instance("w2", status=InstanceStatus.DOWN, ips=())), now=10)
+    down = instance("w2", status=InstanceStatus.DOWN, ips=())
+    waiting.observe(snapshot(UP, down), [UP.id, down.id], now=10)
 
     assert waiting.next(now=11) is None
 
@@ -50,7 +51,7 @@ def test_a_wish_for_what_does_not_exist_can_be_forgotten() -> None:
 def test_a_vm_without_address_or_in_a_passing_state_waits_by_itself(vm: object) -> None:
     waiting = Waiting(2)
     assert isinstance(vm, type(UP))
-    waiting.observe(snapshot(vm), now=10)
+    waiting.observe(snapshot(vm), [vm.id], now=10)
 
     assert waiting.next(now=10) == (vm.id, 12)
     waiting.was_read(vm.id, UP, now=12)
@@ -60,17 +61,38 @@ def test_a_vm_without_address_or_in_a_passing_state_waits_by_itself(vm: object) 
 def test_a_guest_that_never_speaks_is_given_up() -> None:
     waiting = Waiting(2)
     for now in range(10, 1000, 30):
-        waiting.observe(snapshot(SILENT), now=now)
+        waiting.observe(snapshot(SILENT), [SILENT.id] if now == 10 else [], now=now)
 
     assert waiting.next(now=1000) is None
 
 
 def test_another_state_starts_patience_anew() -> None:
     waiting = Waiting(2)
-    waiting.observe(snapshot(BOOTING), now=0)
+    waiting.observe(snapshot(BOOTING), [BOOTING.id], now=0)
     waiting.was_read(SILENT.id, SILENT, now=500)
 
     assert waiting.next(now=700) == (SILENT.id, 502)
+
+
+def test_one_that_could_not_be_read_is_followed_again_after_the_next_listing() -> None:
+    waiting = Waiting(2)
+    waiting.observe(snapshot(BOOTING), [BOOTING.id], now=0)
+    waiting.was_read(BOOTING.id, None, now=2)
+    assert waiting.next(now=2) is None
+
+    waiting.observe(snapshot(BOOTING), [], now=30)
+
+    assert waiting.next(now=30) == (BOOTING.id, 32)
+
+
+def test_one_that_has_changed_or_gone_is_followed_no_longer() -> None:
+    waiting = Waiting(2)
+    other = replace(BOOTING, id=uuid_of("w2"), name="w2")
+    waiting.observe(snapshot(BOOTING, other), [BOOTING.id, other.id], now=0)
+
+    waiting.observe(snapshot(UP), [UP.id, other.id], now=30)
+
+    assert waiting.next(now=30) is None
 
 
 def test_who_was_read_longest_ago_comes_first() -> None:
@@ -84,7 +106,7 @@ def test_who_was_read_longest_ago_comes_first() -> None:
 def test_a_listing_reads_everybody() -> None:
     waiting = Waiting(2)
     waiting.want([UP.id], now=10)
-    waiting.observe(snapshot(UP), now=11)
+    waiting.observe(snapshot(UP), [UP.id], now=11)
 
     assert waiting.next(now=11) == (UP.id, 13)
 
@@ -108,7 +130,7 @@ def test_a_listing_reads_what_was_woken_before_it_began_and_not_what_was_woken_s
     waiting = Waiting(2)
     waiting.wake([UP.id], now=9)
     waiting.wake([uuid_of("w2")], now=11)
-    waiting.observe(snapshot(UP, started=10.0), now=12)
+    waiting.observe(snapshot(UP, started=10.0), [UP.id], now=12)
 
     assert waiting.next(now=12) == (uuid_of("w2"), 11)
     waiting.was_read(uuid_of("w2"), None, now=12)
