@@ -255,6 +255,8 @@ class LifecycleController:
         Those whose nodes have been not ready for longest come first.
         """
         asked = [(one.node, one.verdict) for one in judged if isinstance(one.verdict, Ask)]
+        if not asked:
+            return []
         asked.sort(key=lambda one: self._witness.observation(one[0]).not_ready_since or 0.0)
         places = max(0, self._policy.out_of_service.max_nodes - self._out_of_service())
         present = [one for one in asked if one[1].question is Question.PRESENCE]

@@ -65,7 +65,7 @@ class NodeController:
         self._states: dict[str, State] = {}
         self._engines = fleet.directory.engine_ids
         self._is_allowed = True  # to write, as far as the last write says
-        self._settled: Node | None = None  # what a write has made exactly what was planned
+        self._writing: dict[str, bool] = {}  # by name, whether it has changed meanwhile
 
     async def run(self) -> NoReturn:
         """Work until cancelled; every Node is looked at once at the beginning."""
@@ -96,8 +96,10 @@ class NodeController:
     # ---- what is due -----------------------------------------------------------------------
 
     def _node_changed(self, name: str) -> None:
-        """Queue it, unless the change is our own and nobody else's is in it."""
-        if self._settled is None or self._informer.nodes.get(name) is not self._settled:
+        """Queue it; while it is written the end of that tells whether a look is needed."""
+        if name in self._writing:
+            self._writing[name] = True
+        else:
             self._queue.add(name)
 
     def _instances_changed(self, changed: frozenset[str]) -> None:
@@ -152,10 +154,18 @@ class NodeController:
         self._states[name] = _state(node, decision)
         if decision.plan.patch is None:
             return self._rest(node, decision)
+        is_settled = False
+        self._writing[name] = False
         try:
             written = await apply_patch(self._api, node, decision.plan.patch)
+            self._informer.observe(written)
+            is_newest = self._informer.nodes.get(name) == written
+            is_settled = is_newest and _is_as_planned(node, decision.plan.patch, written)
         except KubeError as error:
             return self._failed(node, error)
+        finally:
+            if self._writing.pop(name) and not is_settled:
+                self._queue.add(name)
         self._succeeded(node, written, decision)
         return "written"
 
@@ -174,10 +184,6 @@ class NodeController:
         if not self._is_allowed:
             _log.info("writes to nodes are allowed again")
         self._is_allowed = True
-        if decision.plan.patch and _is_as_planned(before, decision.plan.patch, written):
-            self._settled = written
-        self._informer.observe(written)
-        self._settled = None
         self._queue.forget(before.name)
         self._states[before.name] = _state(written, decision)
         self._say(before, decision.plan.notices)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 
 _VALUE_LENGTH = 63
@@ -20,6 +21,7 @@ class LabelValue:
     is_changed: bool
 
 
+@lru_cache(maxsize=4096)  # thousands of instances share a few clusters, hosts and types
 def label_value(*parts: str) -> LabelValue:
     """The label value that stands for `parts`, joined by dots, and for nothing else.
 
