@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -45,12 +46,18 @@ def provider_id(instance_id: str) -> str:
     return f"ovirt://{instance_id.lower()}"
 
 
+# Each look at all nodes parses the same ids again, of more nodes than have been tried.
+_parsed = lru_cache(maxsize=1 << 16)
+
+
+@_parsed
 def parse_provider_id(text: str) -> str | None:
     """The instance id that a provider id of any oVirt provider names; None when it is foreign."""
     match = _PROVIDER_ID.fullmatch(text)
     return _canonical(match["id"]) if match else None
 
 
+@_parsed
 def parse_uuid(text: str) -> str | None:
     """The UUID in the engine's spelling, lower case with dashes; None when it is none."""
     return _canonical(text) if _UUID.fullmatch(text) else None
