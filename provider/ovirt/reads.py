@@ -99,6 +99,7 @@ class Reads:
         }
         reply = await self._client.get("list_vms", "/vms", params, self._page_timeout)
         async with self._decoding:
+            await asyncio.sleep(0)  # to put it together has taken its time
             page = wire.read_page(self._engine, reply.body)
             await asyncio.sleep(0)
         return page
