@@ -19,8 +19,8 @@ WORKDIR /src
 COPY .ci/build.lock requirements.lock ./
 # Also what builds is locked: pip would fetch the newest of it into an isolation of its own.
 RUN python3 -m venv /opt/build \
-    && /opt/build/bin/pip install --no-cache-dir --require-hashes --requirement build.lock \
-    && /opt/build/bin/pip wheel --require-hashes --no-build-isolation --use-pep517 \
+    && /opt/build/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement build.lock \
+    && /opt/build/bin/pip wheel --no-deps --require-hashes --no-build-isolation --use-pep517 \
     --wheel-dir /wheels --requirement requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY provider provider

@@ -85,7 +85,7 @@ build/checkov/.installed: tests/manifests/checkov.lock
 $(TOOLS)/.installed: .ci/tools.lock
 	@$(PYTHON) -m venv --clear build/tools
 	@$(TOOLS)/python -m pip --disable-pip-version-check --no-input install --quiet \
-		--require-hashes --requirement .ci/tools.lock
+		--no-deps --require-hashes --requirement .ci/tools.lock
 	@touch $@
 
 lock: install ## lock the requirements again; UPGRADE=--upgrade takes newer versions

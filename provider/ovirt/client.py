@@ -11,6 +11,7 @@ import structlog
 
 from provider.errors import EngineError
 from provider.ovirt.faults import Reply, is_proof_of_absence, request_fault
+from provider.ovirt.pace import Pace
 from provider.ovirt.session import Session
 from provider.ovirt.transport import Transport
 
@@ -28,12 +29,16 @@ log = structlog.get_logger()
 
 
 class EngineClient:
-    """The connection to one engine; an async context manager that logs out at its end."""
+    """The connection to one engine; an async context manager that logs out at its end.
+
+    `pace` is that of all work on its answers.
+    """
 
     def __init__(self, engine: Engine, limits: Limits, metrics: Metrics) -> None:
         self.engine = engine
         self.limits = limits
-        self._transport = Transport(engine, limits.engine_requests, metrics)
+        self.pace = Pace()
+        self._transport = Transport(engine, limits.engine_requests, metrics, self.pace)
         self._read_timeout = limits.engine_read_timeout.total_seconds()
         self._session = Session(engine, self._transport, self._read_timeout)
         self._agent = f"ovirt-ccm/{version('cloud-provider-ovirt')}"

@@ -82,6 +82,7 @@ class Lister:
         """
         started = asyncio.get_running_loop().time()
         self.pages_since = None
+        self._client.pace.is_hurried = previous is None
         engine_id = await self._identify()
         self.departed.serve(engine_id)
         surroundings = await self._reads.surroundings()

@@ -54,7 +54,6 @@ class Reads:
         self._client = client
         self._engine = client.engine.name
         self._selection = selection
-        self._decoding = asyncio.Lock()  # pages that come together do not stall the loop together
         self._page_size = client.limits.page_size
         self._page_timeout = client.limits.engine_timeout.total_seconds()
 
@@ -98,11 +97,8 @@ class Reads:
             **more,
         }
         reply = await self._client.get("list_vms", "/vms", params, self._page_timeout)
-        async with self._decoding:
-            await asyncio.sleep(0)  # to put it together has taken its time
-            page = wire.read_page(self._engine, reply.body)
-            await asyncio.sleep(0)
-        return page
+        async with self._client.pace.step():
+            return wire.read_page(self._engine, reply.body)
 
     async def vm(self, vm_id: str) -> wire.Vm | Unreadable | None:
         """One VM with its cards, interfaces and tags; None when it is proven not to exist.
