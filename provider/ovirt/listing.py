@@ -235,27 +235,38 @@ class Lister:
             return Unreadable(vm.id.lower(), vm.name, error.message)
 
     async def _members(self, vms: list[wire.Vm | Unreadable]) -> dict[str, Member]:
+        """The members among `vms`; one that cannot be as it is listed is read alone first."""
         members: dict[str, Member] = {}
-        for index, vm in enumerate(vms):
-            if index % _CHUNK == 0:
-                await asyncio.sleep(0)
-            member = await self._member(vm)
-            if isinstance(member, Unreadable) or (member and self._is_selected(member)):
-                members[member.id] = member
+        doubtful: list[wire.Vm | Unreadable] = []
+        for first in range(0, len(vms), _CHUNK):
+            async with self._client.pace.step():
+                for vm in vms[first : first + _CHUNK]:
+                    if (member := self._as_listed(vm)) is None:
+                        doubtful.append(vm)
+                    elif self._is_member(member):
+                        members[member.id] = member
+        for vm in doubtful:
+            if (alone := await self._alone(vm)) is None:
+                continue
+            known = self._decoder.instance(alone)
+            if self._is_member(known):
+                members[known.id] = known
         return members
 
-    async def _member(self, vm: wire.Vm | Unreadable) -> Member | None:
-        """What a listed VM is; one that cannot be as it is listed is read alone first.
+    def _as_listed(self, vm: wire.Vm | Unreadable) -> Member | None:
+        """What a listed VM is, or None when that must be asked.
 
         A VM that is removed while the list is made comes with its old status and without cards,
         interfaces and tags (seen on engine 4.5.8), and one that was found by a tag carries it.
         """
-        if _is_whole(vm):
-            member = self._decoder.instance(vm)
-            if isinstance(member, Unreadable) or carries_tag(member, self._selection):
-                return member
-        alone = await self._alone(vm)
-        return None if alone is None else self._decoder.instance(alone)
+        if not _is_whole(vm):
+            return None
+        member = self._decoder.instance(vm)
+        is_sound = isinstance(member, Unreadable) or carries_tag(member, self._selection)
+        return member if is_sound else None
+
+    def _is_member(self, member: Member) -> bool:
+        return isinstance(member, Unreadable) or self._is_selected(member)
 
     def _is_selected(self, instance: Instance) -> bool:
         return is_selected(instance, self._selection)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-# After a step the loop is left to others for so many times as long: they have two thirds of it.
-_REST = 2
+# After a step the loop is left to others so many times as long: three quarters are theirs.
+_REST = 3
 
 
 class Pace:

@@ -223,7 +223,8 @@ class Transport:
                     remedy="Set limits.page_size lower.",
                 )
             break
-        return b"".join(parts)
+        async with self._pace.step():
+            return b"".join(parts)
 
 
 async def _unpacked(response: aiohttp.ClientResponse, pace: Pace) -> AsyncIterator[bytes]:
