@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -31,6 +32,7 @@ CONFIG = "config.yaml"
 BUSY_CONFIG = "busy.yaml"
 POLL = "2s"  # of the busy: it then rests ten times as long as a listing takes
 PATIENCE = 120.0  # seconds until the product knows all VMs
+PROCESSORS = sorted(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +129,11 @@ class Bench:
     @contextlib.contextmanager
     def _served(self, process: subprocess.Popen[bytes], address: Address) -> Iterator[Served]:
         requests = itertools.cycle([*map(self.lookup, self.ids)])
+        folder = Path(f"/proc/{process.pid}")
+        for thread in (folder / "task").iterdir():
+            os.sched_setaffinity(int(thread.name), PROCESSORS[:1])
         with Pool(address, self.connections) as pool:
-            yield Served(pool, Path(f"/proc/{process.pid}"), requests)
+            yield Served(pool, folder, requests)
 
     def _wait_until_listed(self, address: Address) -> None:
         ends = time.monotonic() + PATIENCE
@@ -166,6 +171,11 @@ def port_in(log: Path, process: subprocess.Popen[bytes]) -> int:
 
 
 # ---- the stage ---------------------------------------------------------------------------------
+
+
+def leave_a_processor() -> None:
+    """Have this process, and what it starts, use all but the one that is the servers' own."""
+    os.sched_setaffinity(0, PROCESSORS[1:] or PROCESSORS)
 
 
 def configure(folder: Path, url: str) -> None:
