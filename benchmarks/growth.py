@@ -1,8 +1,8 @@
 """How time, memory and requests grow with the cluster; a table and plots in Markdown.
 
-For each size a join beside the bare loop (`join.py`) and a cluster at rest (`steady.py`), each as
-a process of its own. What must stay flat: the ratio to the bare loop, the memory a node beyond
-what an empty process needs, and the requests to the engine a node.
+For each size a join beside the bare loop (`join.py`) and the polls after it (`steady.py`), each as
+a process of its own. What must stay flat: the ratio to the bare loop, the memory that a further
+node needs, and the requests to the engine a node.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 SIZES = (500, 1000, 2000, 5000, 10_000, 20_000)
+ROUNDS_OF = 6000  # nodes in all rounds of a size: short joins differ more from each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Point:
     nodes: int
     join: dict[str, Any]
     steady: dict[str, Any]
+    smaller: Point | None = None
 
     @property
     def seconds(self) -> float:
@@ -41,6 +43,14 @@ class Point:
     def memory(self) -> float:
         """The most memory that the product had, in MiB."""
         return max(float(r["rss"]) for r in (self.steady, *self.join["product"]))
+
+    @property
+    def growth(self) -> float | None:
+        """The KiB that each node more than at the smaller size has taken."""
+        if self.smaller is None:
+            return None
+        more = self.memory - self.smaller.memory
+        return 1024 * more / (self.nodes - self.smaller.nodes)
 
     @property
     def worst_change(self) -> float:
@@ -54,20 +64,21 @@ COLUMNS: dict[str, Callable[[Point], str]] = {
     "to bare loop, time": lambda p: f"{p.join['ratio']:.2f}",
     "to bare loop, all CPU": lambda p: f"{p.join['cpu_ratio']:.2f}",
     "memory, MiB": lambda p: f"{p.memory:.0f}",
-    "KiB a node": lambda p: f"{p.memory * 1024 / p.nodes:.0f}",
+    "KiB a further node": lambda p: "" if p.growth is None else f"{p.growth:.0f}",
     "engine requests a poll": lambda p: f"{p.steady['requests_a_poll']:.0f}",
     "requests a 1,000 nodes": lambda p: f"{1000 * p.steady['requests_a_poll'] / p.nodes:.1f}",
-    "CPU a poll to bare": lambda p: f"{p.steady['cpu_a_poll'] / p.steady['bare_cpu']:.2f}",
     "slowest change, s": lambda p: f"{p.worst_change:.1f}",
     "first node, s": lambda p: f"{p.steady['first_node']:.1f}",
 }
 
 
-def measured(folder: Path, nodes: int, rounds: int) -> Point:
+def measured(folder: Path, nodes: int, smaller: Point | None) -> Point:
     """The numbers of one size; SystemExit when one of the two fails."""
+    rounds = min(max(ROUNDS_OF // nodes, 1), 5)
     join = numbers("join.py", folder, "--nodes", str(nodes), "--rounds", str(rounds))
-    steady = numbers("steady.py", folder, "--nodes", str(nodes), "--polls", "2", "--changes", "20")
-    return Point(nodes, join, steady)
+    few = ("--polls", "2", "--changes", "5", "--at-once")
+    steady = numbers("steady.py", folder, "--nodes", str(nodes), *few)
+    return Point(nodes, join, steady, smaller)
 
 
 def numbers(script: str, folder: Path, *arguments: str) -> dict[str, Any]:
@@ -123,11 +134,12 @@ def main() -> None:
     """Parse the arguments and measure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    parser.add_argument("--rounds", type=int, default=1, help="of each join")
     arguments = parser.parse_args()
+    points: list[Point] = []
     try:
         with TemporaryDirectory() as folder:
-            points = [measured(Path(folder), n, arguments.rounds) for n in arguments.sizes]
+            for nodes in sorted(set(arguments.sizes)):
+                points.append(measured(Path(folder), nodes, points[-1] if points else None))
     except KeyboardInterrupt:
         sys.exit(130)
     print(report(points))

@@ -130,9 +130,7 @@ def written(bench: Rounds, since: int) -> list[AuditEntry]:
 
 
 async def at_rest(bench: Rounds, product: Product, polls: int) -> dict[str, Any]:
-    """What so many polls cost while nothing happens."""
-    say("waiting until the Events of the join are sent")
-    await until_quiet(bench)
+    """What so many polls cost."""
     say(f"{polls} polls at rest")
     position = bench.cluster.audit_position()
     before, cpu, began = await product.metrics(), product.cpu(), datetime.now(UTC)
@@ -232,7 +230,7 @@ def name_of(event: Mapping[str, Any]) -> str:
 # ---- all of it ---------------------------------------------------------------------------------
 
 
-async def measure(bench: Rounds, polls: int, count: int) -> Numbers:
+async def measure(bench: Rounds, arguments: argparse.Namespace) -> Numbers:
     """Start the product beside tainted nodes, and measure one thing after the other."""
     configure(bench.folder)
     token = reader(bench.cluster)
@@ -249,14 +247,17 @@ async def measure(bench: Rounds, polls: int, count: int) -> Numbers:
             sampling.cancel()
         joined = clock.result(watch, watch)
         product = Product(bench, Path(f"/proc/{process.pid}"), port_in(log), token)
-        rest = await at_rest(bench, product, polls)
-        took = await changes(bench, count)
+        if not arguments.at_once:
+            say("waiting until the Events of the join are sent")
+            await until_quiet(bench)
+        rest = await at_rest(bench, product, arguments.polls)
+        took = await changes(bench, arguments.changes)
         rss = product.rss
     return Numbers(
         nodes=bench.nodes,
         first_node=joined.whole - joined.seconds,
         pages=bench.nodes // Limits().page_size + 1,  # the last is not full
-        bare_cpu=await bare_cpu(bench, polls),
+        bare_cpu=await bare_cpu(bench, arguments.polls),
         rss=rss,
         changes=took,
         **rest,
@@ -304,7 +305,7 @@ async def run(arguments: argparse.Namespace, assets: Path) -> None:
     """Measure and print."""
     with TemporaryDirectory() as folder:
         async with rounds(assets, Path(folder), arguments.nodes, Limits().workers) as bench:
-            numbers = await measure(bench, arguments.polls, arguments.changes)
+            numbers = await measure(bench, arguments)
     report(numbers, arguments.json)
 
 
@@ -314,6 +315,11 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=5000)
     parser.add_argument("--polls", type=int, default=4)
     parser.add_argument("--changes", type=int, default=100)
+    parser.add_argument(
+        "--at-once",
+        action="store_true",
+        help="while the Events of the join, 20 a second, are still sent: they count as writes",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
     conduct(parser, run)
 
