@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, TypeVar
 from uuid import UUID
 
@@ -141,6 +142,7 @@ def find(
     return found[(query.page - 1) * max_count : query.page * max_count]
 
 
+@lru_cache
 def value_pattern(value: str, *, is_exact: bool) -> re.Pattern[str]:
     """What a searched value matches: `*` is anything, everything else itself."""
     regex = ".*".join(re.escape(part) for part in value.split("*"))

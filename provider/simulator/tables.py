@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from provider.simulator.search import Column, Table, value_pattern
@@ -90,7 +91,7 @@ def vm_table(tags: TagExpansion, text: str) -> Table[Vm]:
         "tag": Column(
             lambda vm: [t.name for t in vm.tags],
             is_row_wise=True,
-            expand=lambda value: tags.names(value, text),
+            expand=cache(lambda value: tags.names(value, text)),  # once a search, not a VM
         ),
     }
     columns |= {f"{kind}.name": columns[kind] for kind in ("host", "cluster", "datacenter")}
