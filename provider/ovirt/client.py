@@ -38,7 +38,7 @@ class EngineClient:
         self.engine = engine
         self.limits = limits
         self.pace = Pace()
-        self._transport = Transport(engine, limits.engine_requests, metrics, self.pace)
+        self._transport = Transport(engine, limits.engine_requests, metrics)
         self._read_timeout = limits.engine_read_timeout.total_seconds()
         self._session = Session(engine, self._transport, self._read_timeout)
         self._agent = f"ovirt-ccm/{version('cloud-provider-ovirt')}"

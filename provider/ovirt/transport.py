@@ -18,13 +18,12 @@ from provider.ovirt.faults import Reply
 from provider.reload import Reload, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
 
     from provider.config import Engine
     from provider.metrics import Metrics
-    from provider.ovirt.pace import Pace
     from provider.reload import Stamp
 
 # A page of 10,000 VMs, the largest that can be configured, has about 165 MB (16.5 KB each).
@@ -33,7 +32,7 @@ MAX_BODY = 512 * 1024 * 1024
 MAX_ERROR_BODY = 64 * 1024
 _READ_BUFFER = 1024 * 1024  # bytes; the default of 64 KiB wakes the loop 130 times a page
 _GZIP = 16 + 15  # zlib's name for gzip with the largest window
-_PIECE = 1024 * 1024  # bytes that are unpacked in one step: about 4 ms
+_SMALL = 16 * 1024  # bytes that come; they are put together at once, more in a thread
 
 log = structlog.get_logger()
 
@@ -93,11 +92,10 @@ def ca_remedy(engine: Engine) -> str:
 class Transport:
     """Sends requests to one engine, at most `requests` at a time, and reads whole answers."""
 
-    def __init__(self, engine: Engine, requests: int, metrics: Metrics, pace: Pace) -> None:
+    def __init__(self, engine: Engine, requests: int, metrics: Metrics) -> None:
         self._engine = engine
         self._slots = asyncio.Semaphore(requests)
         self._metrics = metrics
-        self._pace = pace
         self.trust = Trust(engine)
         self._requests = requests
         self._http: aiohttp.ClientSession | None = None
@@ -207,49 +205,47 @@ class Transport:
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         """The whole body. An error page is cut, as all that it says is at its beginning."""
-        limit = MAX_BODY if response.status == 200 else MAX_ERROR_BODY
+        is_error = response.status != 200
+        limit = MAX_ERROR_BODY if is_error else MAX_BODY
         parts: list[bytes] = []
         size = 0
-        async for part in _unpacked(response, self._pace):
-            size += len(part)
-            parts.append(part)
-            if size <= limit:
-                continue
-            response.close()
-            if response.status == 200:
-                raise EngineUnavailable(
-                    self._engine.name,
-                    f"sends more than {limit >> 20} MiB in one answer.",
-                    remedy="Set limits.page_size lower.",
-                )
-            break
-        async with self._pace.step():
-            return b"".join(parts)
-
-
-async def _unpacked(response: aiohttp.ClientResponse, pace: Pace) -> AsyncIterator[bytes]:
-    """The body in pieces, uncompressed; ClientPayloadError when it breaks off.
-
-    A compressed page grows thirtyfold, so it is unpacked piece by piece.
-    """
-    if response.headers.get("Content-Encoding", "identity") == "identity":
         async for part in response.content.iter_any():
-            yield part
-        return
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                response.close()
+                break
+        is_packed = response.headers.get("Content-Encoding", "identity") != "identity"
+        if size <= _SMALL:
+            body = _joined(parts, limit, is_packed=is_packed)
+        else:  # both steps of it leave the interpreter to others
+            body = await asyncio.to_thread(_joined, parts, limit, is_packed=is_packed)
+        if len(body) > limit and not is_error:
+            raise EngineUnavailable(
+                self._engine.name,
+                f"sends more than {limit >> 20} MiB in one answer.",
+                remedy="Set limits.page_size lower.",
+            )
+        return body
+
+
+def _joined(parts: list[bytes], limit: int, *, is_packed: bool) -> bytes:
+    """The body uncompressed, cut when it is longer than `limit`.
+
+    ClientPayloadError when it breaks off. At one go: pieces that are put together afterwards cost
+    twice as much, most of it for the memory.
+    """
+    whole = b"".join(parts)
+    if not is_packed:
+        return whole
     unpacker = zlib.decompressobj(_GZIP)
     try:
-        async for part in response.content.iter_any():
-            packed = part
-            while packed:
-                async with pace.step():
-                    piece = unpacker.decompress(packed, _PIECE)
-                packed = unpacker.unconsumed_tail
-                yield piece
-        yield unpacker.flush()
+        body = unpacker.decompress(whole, limit + 1)
     except zlib.error as error:
         raise aiohttp.ClientPayloadError(f"it is not compressed as it says ({error})") from error
-    if not unpacker.eof:
+    if not unpacker.eof and max(len(whole), len(body)) <= limit:
         raise aiohttp.ClientPayloadError("the answer breaks off")
+    return body
 
 
 class NoAnswer(EngineUnavailable):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -105,3 +107,26 @@ async def test_plain_http_for_other_machines_is_refused(make_lab: MakeLab) -> No
     assert end.status == 1
     assert "error: cannot serve plain HTTP on 0.0.0.0:0" in end.err
     assert "Leave --insecure-http out" in end.err
+
+
+def test_memory_of_one_listing_serves_the_next() -> None:
+    program = """
+import resource, zlib
+from provider.commands.run import keep_memory
+
+keep_memory()
+packed = zlib.compress(bytes(5_000_000))
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    pages = [zlib.decompressobj().decompress(packed, 1 << 29) for _ in range(4)]
+    assert sum(map(len, pages)) == 20_000_000
+    del pages
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    first, later = map(int, done.stdout.split())
+
+    assert first > 4_000  # pages of 4 KiB
+    assert later < 400
