@@ -251,12 +251,17 @@ def _concerned(key: str, by: By | None, known: Known) -> Iterable[str]:
 def _unreadable(key: str, by: By | None, known: Known) -> str:
     """Which VM could be the one that is meant and cannot be understood; "" when there is none."""
     is_address = by in (None, By.IP) and _parse_address(key) is not None
-    is_name = by in _WEAK - {By.IP} or (by is None and parse_provider_id(key) is None)
+    is_name = by in _WEAK - {By.IP} or (by is None and _could_be_name(key))
     for member in known.index.unreadable.values():
         vm = member.instance
         if isinstance(vm, Unreadable) and (is_address or (is_name and not vm.name)):
             return f"the VM {vm.name or vm.id} cannot be understood: {vm.reason}"
     return ""
+
+
+def _could_be_name(key: str) -> bool:
+    """Whether a VM could have this name; a UUID is one that the engine takes."""
+    return parse_provider_id(key) is None or parse_uuid(key) is not None
 
 
 def _silence(known: Known) -> str:

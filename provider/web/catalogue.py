@@ -41,10 +41,10 @@ _CHUNK = 40  # rows that are made before others get their turn: 3 ms
 _MANY = 400  # rows for which a new index is made, a few at a time: 2 ms at once for fewer
 _CHAPTER = 250  # rows that `everything` gives at once
 # While thousands of Nodes join, rows must not take the time that their writes need: a renewal is
-# followed by a rest of nine times as long, in which what changes gathers for the next.
+# followed by a rest of nineteen times as long, in which what changes gathers for the next.
 _REST = 0.1  # seconds at least: a burst of changes is one
 _LONGEST_REST = 2.0  # seconds
-_SHARE = 9
+_SHARE = 19
 _LOOK = 1.0  # seconds between two looks at what the engines' listings end in
 _REMEMBERED = 16_384  # changed keys: 5,000 instances and their Nodes, and as many that are gone
 
@@ -197,8 +197,13 @@ class Catalogue:
     # ---- how it is kept true -----------------------------------------------------------------
 
     async def run(self) -> NoReturn:
-        """Make the rows of what changed, until cancelled."""
+        """Make the rows of what changed, until cancelled.
+
+        The first ones once some engine was asked: all of them would change then.
+        """
         clock = asyncio.get_running_loop().time
+        while not any(view.was_asked for view in self.engines.values()):  # noqa: ASYNC110
+            await asyncio.sleep(_REST)
         while True:
             self._due.clear()
             began = clock()

@@ -47,6 +47,11 @@ class EngineView:
         self.state = EngineState(name=inventory.engine.name, as_of=None, error=None)
 
     @property
+    def was_asked(self) -> bool:
+        """Whether it was listed, or could not be."""
+        return self._inventory.snapshot is not None or self._inventory.last_error is not None
+
+    @property
     def error(self) -> str:
         """Why the engine cannot be listed now; "" when it can be, or was not tried.
 

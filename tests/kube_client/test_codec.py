@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provider.kube.codec import Undecodable, decode_event, decode_node, decode_page
-from provider.kube.encode import JSON_PATCH, MERGE_PATCH, encode_new_node, main_write, status_write
+from provider.kube.encode import (
+    JSON_PATCH,
+    MERGE_PATCH,
+    STRATEGIC_PATCH,
+    encode_new_node,
+    main_write,
+    status_write,
+)
 from provider.model import (
     ANNOTATION_APPLIED,
     TAINT_UNINITIALIZED,
@@ -146,11 +153,12 @@ def test_the_status_write_replaces_the_whole_list_in_order() -> None:
     addresses = (NodeAddress("InternalIP", "fd00::1"), NodeAddress("InternalIP", "10.0.0.1"))
     write = status_write(node(), NodePatch(addresses=addresses, labels={"x": "y"}))
 
-    assert write.content_type == MERGE_PATCH
+    assert write.content_type == STRATEGIC_PATCH
     assert write.body == {
         "metadata": {"uid": "uid-1"},
         "status": {
             "addresses": [
+                {"$patch": "replace"},
                 {"type": "InternalIP", "address": "fd00::1"},
                 {"type": "InternalIP", "address": "10.0.0.1"},
             ]

@@ -166,6 +166,7 @@ async def test_an_id_that_two_engines_have_is_the_row_of_none() -> None:
     catalogue = Catalogue(config(), _Fleet(there), _Nodes(there), both)
     one, other = vms("w1", "w2")
     listings = [snapshot(one, other), snapshot(one, engine="west", engine_id="w")]
+    there.engine.snapshot, west.snapshot = listings
     there.directory = directory(listings, {"east": "", "west": ""}, match_fqdn=False)
     there._tell_ids(frozenset({one.id, other.id}))
     task = asyncio.create_task(catalogue.run())
@@ -402,3 +403,14 @@ def test_what_is_too_old_or_was_never_reached_is_not_told() -> None:
     assert ring.since(3) == ()
     assert ring.since(4) is None
     assert (ring.of(("x", "a")), ring.of(("x", "c"))) == (1, 3)
+
+
+async def test_rows_are_not_made_twice_before_an_engine_has_answered() -> None:
+    async with world() as there:
+        there.put(node("worker-1", annotations=OURS))
+        await there.shown()
+        assert not there.catalogue.are_nodes_listed
+
+        there.list(instance("worker-1"))
+        await there.shown()
+        assert list(there.catalogue.nodes) == ["worker-1"]
