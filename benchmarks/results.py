@@ -25,7 +25,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "lookup": ("lookup.py",),
     "growth": ("growth.py",),
     "peer": ("peer.py", "--nodes", "1000", "--rounds", "1"),
-    "peer-best": ("peer.py", "--nodes", "5000", "--best-only"),
+    "peer-best": ("peer.py", "--nodes", "5000", "--best-only", "--rounds", "5"),
 }
 """The blocks, and the commands that they are the output of."""
 

@@ -4,7 +4,8 @@ The product starts beside tainted nodes and initialises them. Then nothing happe
 requests to the engine, writes to the API server and CPU seconds a poll are counted. The CPU is
 compared with a bare loop that reads the same pages into msgspec's structs (`_bare_poll.py`), the
 least that a poll can cost. The events of the engine's log, read once a second, are told apart: a
-minute of them is in the table, and the CPU of a poll holds those that fall into it.
+minute of them is in the table, and the CPU of a poll holds those that fall into it. Ten polls are
+as long as `intervals.resync`, so that each node is looked at again once in them.
 
 Then VMs migrate one by one, at random moments, with the product's intervals at their defaults. The
 time of a change is from the engine's own event of the end of the migration to the answer of the
@@ -313,7 +314,7 @@ def main() -> None:
     """Parse the arguments and measure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--nodes", type=int, default=5000)
-    parser.add_argument("--polls", type=int, default=4)
+    parser.add_argument("--polls", type=int, default=10)
     parser.add_argument("--changes", type=int, default=100)
     parser.add_argument(
         "--at-once",
