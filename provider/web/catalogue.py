@@ -202,12 +202,11 @@ class Catalogue:
         The first ones once some engine was asked: all of them would change then.
         """
         clock = asyncio.get_running_loop().time
-        while not any(view.was_asked for view in self.engines.values()):  # noqa: ASYNC110
-            await asyncio.sleep(_REST)
         while True:
             self._due.clear()
             began = clock()
-            await self._try()
+            if any(view.was_asked for view in self.engines.values()):
+                await self._try()
             await asyncio.sleep(min(max(_REST, _SHARE * (clock() - began)), _LONGEST_REST))
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK):
