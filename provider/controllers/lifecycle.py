@@ -145,7 +145,7 @@ class LifecycleController:
     async def _judge_all(self) -> list[_Judged]:
         """The verdicts on all nodes of ours that are not ready or carry a taint of ours."""
         concerned = [node for node in self._informer.nodes.values() if _is_concerned(node)]
-        marked = self._out_of_service()
+        marked = self._out_of_service() if concerned else 0
         judged = []
         for index, node in enumerate(concerned):
             if index % _CHUNK == 0:

@@ -139,7 +139,8 @@ class NodeController:
             self._metrics.reconcile_duration.observe(took)
             # A look that writes nothing waits for nothing: thousands of them would keep the loop
             # from all else, the renewal of the lease too.
-            await asyncio.sleep(0)
+            if result != "written":
+                await asyncio.sleep(0)
 
     # ---- one look at one node ----------------------------------------------------------------
 

@@ -40,14 +40,14 @@ def instance_addresses(
     The order is total and depends on nothing that the engine gives in any order: configured
     networks, vNICs, families, value. `shared` addresses belong to a service, not to a machine.
     """
-    usable = {
+    usable = [
         (address, position)
         for position, interface in _own_interfaces(instance)
         for address in interface.addresses
-        if _is_usable(address, policy) and address not in shared
-    }
-    ordered = sorted(usable, key=_order(policy))
-    ips = dict.fromkeys(address for address, _ in ordered)
+        if _is_usable(address, policy) and not (shared and address in shared)
+    ]
+    usable.sort(key=_order(policy))
+    ips = dict.fromkeys(address for address, _ in usable)
     external = AddressType.EXTERNAL_IP, AddressType.INTERNAL_IP
     addresses = [
         NodeAddress(external[not _is_in(address, policy.external)], str(address))

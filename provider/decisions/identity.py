@@ -63,6 +63,7 @@ def parse_uuid(text: str) -> str | None:
     return _canonical(text) if _UUID.fullmatch(text) else None
 
 
+@_parsed
 def swapped_uuid(uuid: str) -> str:
     """The UUID with its first three groups in the other byte order.
 

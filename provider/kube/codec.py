@@ -84,19 +84,20 @@ class _Event(msgspec.Struct):
     object: msgspec.Raw
 
 
-class _VersionMetadata(msgspec.Struct):
+class _HeadMetadata(msgspec.Struct, gc=False):
+    name: str = ""
     resourceVersion: str = ""  # noqa: N815
 
 
-class _Versioned(msgspec.Struct):
-    metadata: _VersionMetadata
+class _Head(msgspec.Struct, gc=False):
+    metadata: _HeadMetadata
 
 
 _node_decoder = msgspec.json.Decoder(_Node)
 _list_decoder = msgspec.json.Decoder(_List)
 _raw_list_decoder = msgspec.json.Decoder(_RawList)
 _event_decoder = msgspec.json.Decoder(_Event)
-_versioned_decoder = msgspec.json.Decoder(_Versioned)
+_head_decoder = msgspec.json.Decoder(_Head)
 
 
 class Undecodable(ValueError):
@@ -163,12 +164,16 @@ def decode_event(line: bytes) -> WatchEvent:
     return WatchEvent(event.type, bytes(event.object))
 
 
-def decode_version(raw: bytes) -> str:
-    """The resourceVersion of any object; empty when it has none that can be read."""
+def decode_head(raw: bytes) -> tuple[str, str]:
+    """Name and resourceVersion of any object; empty when it has none that can be read.
+
+    Takes half the time of reading a whole Node.
+    """
     try:
-        return _versioned_decoder.decode(raw).metadata.resourceVersion
+        metadata = _head_decoder.decode(raw).metadata
     except msgspec.MsgspecError:
-        return ""
+        return "", ""
+    return metadata.name, metadata.resourceVersion
 
 
 def _to_node(raw: _Node) -> Node:

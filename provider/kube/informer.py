@@ -13,7 +13,7 @@ import structlog
 
 from provider.errors import ApiUnavailable, Gone, KubeError, TooManyRequests
 
-from .codec import Undecodable, WatchEvent, decode_event, decode_node, decode_version
+from .codec import Undecodable, WatchEvent, decode_event, decode_head, decode_node
 from .replies import decode_status
 
 if TYPE_CHECKING:
@@ -196,20 +196,25 @@ class NodeInformer:
             raise
         if event.type == "ERROR":
             self._raise(event)
-        if event.type == "BOOKMARK":
-            return decode_version(event.raw) or self._position
-        try:
-            node = decode_node(event.raw)
-        except Undecodable as error:
-            _log.warning("a node cannot be read; its change is left out", why=str(error))
-            return decode_version(event.raw) or self._position
-        self._apply_node(event.type, node)
-        return node.resource_version
+        name, version = decode_head(event.raw)
+        if event.type != "BOOKMARK" and not self._is_known(event.type, name, version):
+            try:
+                self._apply_node(event.type, decode_node(event.raw))
+            except Undecodable as error:
+                _log.warning("a node cannot be read; its change is left out", why=str(error))
+        return version or self._position
+
+    def _is_known(self, change: str, name: str, version: str) -> bool:
+        """Whether a writer has put in this very change, as nearly always, or what comes later."""
+        known = self._nodes.get(name)
+        if known is None:
+            return False
+        if known.resource_version == version:
+            return change != "DELETED"
+        return _number(known.resource_version) > _number(version)
 
     def _apply_node(self, change: str, node: Node) -> None:
         known = self._nodes.get(node.name)
-        if known and _number(known.resource_version) > _number(node.resource_version):
-            return  # a writer has put in what comes later
         if change == "DELETED":
             self._nodes.pop(node.name, None)
         else:

@@ -40,8 +40,8 @@ _REPEAT_SECONDS = 300.0
 # Enough for one Event on each of 5,000 nodes at once; each remembered series is about 0.5 KB.
 _REMEMBERED = 8192
 _QUEUED = 5000
-# Beside 5,000 nodes to initialise (800 writes a second) Events may take a fortieth.
-_RATE = 20.0
+# Beside 5,000 nodes to initialise (800 writes a second) Events may take an eightieth.
+_RATE = 10.0
 _BURST = 50.0
 _FIRST_DELAY = 1.0
 _LAST_DELAY = 30.0
@@ -87,6 +87,7 @@ class EventRecorder:
         self._api = api
         self._metrics = metrics
         self._series: OrderedDict[tuple[_Subject, Notice], _Series] = OrderedDict()
+        self._urgent: deque[_Series] = deque()  # warnings: not behind thousands of good news
         self._queue: deque[_Series] = deque()
         self._arrived = asyncio.Event()
         self._bucket = _Bucket(_RATE, _BURST)
@@ -118,12 +119,11 @@ class EventRecorder:
     async def run(self) -> NoReturn:
         """Send what is recorded until cancelled."""
         while True:
-            while not self._queue:
+            await self._bucket.take()
+            while not (queue := self._urgent or self._queue):
                 self._arrived.clear()
                 await self._arrived.wait()
-            series = self._queue.popleft()
-            await self._bucket.take()
-            await self._deliver(series)
+            await self._deliver(queue.popleft())
 
     def _add(self, subject: _Subject, notice: Notice) -> None:
         if notice.level is Level.WAITING:
@@ -144,13 +144,14 @@ class EventRecorder:
         return series.sent is None or now - series.sent >= _REPEAT_SECONDS
 
     def _enqueue(self, key: tuple[_Subject, Notice], series: _Series) -> None:
-        if len(self._queue) >= _QUEUED:
+        queue = self._urgent if series.notice.level is Level.WARNING else self._queue
+        if len(queue) >= _QUEUED:
             self._metrics.events_dropped.labels("queue_full").inc()
             if not series.is_created:
                 del self._series[key]
             return
         series.is_queued = True
-        self._queue.append(series)
+        queue.append(series)
         self._arrived.set()
 
     async def _deliver(self, series: _Series) -> None:

@@ -169,10 +169,23 @@ async def test_a_storm_is_sent_slowly(
         for number in range(1000):
             recorder.record(Node(f"n{number}", f"u{number}", "1"), SYNCED)
         await asyncio.sleep(10)
-        assert 240 <= len(writes(cluster)) <= 260
-        await asyncio.sleep(60)
+        assert 140 <= len(writes(cluster)) <= 160
+        await asyncio.sleep(90)
 
     assert len(cluster.events()) == 1000
+
+
+async def test_a_warning_does_not_wait_behind_a_storm(
+    cluster: SimulatedCluster, api: KubeApi, metrics: Metrics
+) -> None:
+    async with recording(api, metrics) as recorder:
+        for number in range(6000):  # more than are kept
+            recorder.record(Node(f"n{number}", f"u{number}", "1"), SYNCED)
+        await asyncio.sleep(1)
+        recorder.record(NODE, Notice(Level.WARNING, Reason.WRITE_REFUSED, "no"))
+        await asyncio.sleep(1)
+
+    assert [e["reason"] for e in cluster.events()].count(Reason.WRITE_REFUSED) == 1
 
 
 async def test_what_does_not_fit_the_queue_is_dropped_and_counted(
