@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ def instance_addresses(
     ips = dict.fromkeys(address for address, _ in usable)
     external = AddressType.EXTERNAL_IP, AddressType.INTERNAL_IP
     addresses = [
-        NodeAddress(external[not _is_in(address, policy.external)], str(address))
+        NodeAddress(external[not _is_in(address, policy.external)], _text(address))
         for address in ips
     ]
     if fqdn := plausible_fqdn(instance.fqdn):
@@ -76,14 +77,31 @@ def _own_interfaces(instance: Instance) -> Iterator[tuple[int, Interface]]:
 
 def _is_usable(address: IPAddress, policy: Addresses) -> bool:
     return not (
+        _is_special(address)
+        or f"ipv{address.version}" not in policy.families
+        or _is_in(address, policy.exclude)
+    )
+
+
+# The same addresses are looked at again and again, and Python's own are slow: 4 us for a text.
+_remembered = lru_cache(maxsize=1 << 16)
+
+
+@_remembered
+def _is_special(address: IPAddress) -> bool:
+    """Whether no machine can be reached at it from others."""
+    return (
         address.is_unspecified
         or address.is_loopback
         or address.is_link_local
         or address.is_multicast
         or address == _BROADCAST
-        or f"ipv{address.version}" not in policy.families
-        or _is_in(address, policy.exclude)
     )
+
+
+@_remembered
+def _text(address: IPAddress) -> str:
+    return str(address)
 
 
 def _is_in(address: IPAddress, networks: Iterable[Network]) -> bool:

@@ -118,11 +118,9 @@ def _changes(
     if addresses is not None and addresses != node.addresses:
         text = f"addresses: {_words(node.addresses)} -> {_words(addresses)}"
         yield _Change(Reason.ADDRESSES_CHANGED, text)
-    for what, labels in LABELS.items():
-        different = [label for label in labels if _differs(node, metadata, label)]
-        if different:
-            old, new = node.labels.get(different[0]), metadata.labels[different[0]]
-            yield _Change(_LABEL_REASONS[what], f"{what}: {old or 'none'} -> {new}")
+    for what, different in _different_labels(node, metadata):
+        old, new = node.labels.get(different[0]), metadata.labels[different[0]]
+        yield _Change(_LABEL_REASONS[what], f"{what}: {old or 'none'} -> {new}")
     if not node.provider_id:
         yield _Change(Reason.PROVIDER_ID_WRITTEN, f"providerID: none -> {metadata.provider_id}")
     recorded = node.annotations.get(ANNOTATION_ENGINE)
@@ -156,18 +154,18 @@ def _patch(
 
 def _labels(node: Node, metadata: InstanceMetadata) -> dict[str, str]:
     """The labels to write: all of a pair when one of them is not as it shall be."""
-    return {
-        label: metadata.labels[label]
-        for pair in LABELS.values()
-        if any(_differs(node, metadata, label) for label in pair)
-        for label in pair
-        if label in metadata.labels
-    }
+    wanted = metadata.labels
+    whats = [what for what, _ in _different_labels(node, metadata)]
+    return {label: wanted[label] for what in whats for label in LABELS[what] if label in wanted}
 
 
-def _differs(node: Node, metadata: InstanceMetadata, label: str) -> bool:
-    wanted = metadata.labels.get(label)
-    return wanted is not None and node.labels.get(label) != wanted
+def _different_labels(node: Node, metadata: InstanceMetadata) -> Iterator[tuple[str, list[str]]]:
+    """What is not as it shall be, and by which of its labels."""
+    has, wanted = node.labels, metadata.labels
+    for what, labels in LABELS.items():
+        different = [one for one in labels if one in wanted and has.get(one) != wanted[one]]
+        if different:
+            yield what, different
 
 
 def _said(

@@ -89,8 +89,13 @@ class _HeadMetadata(msgspec.Struct, gc=False):
     resourceVersion: str = ""  # noqa: N815
 
 
-class _Head(msgspec.Struct, gc=False):
+class _HeadObject(msgspec.Struct, gc=False):
     metadata: _HeadMetadata
+
+
+class _Head(msgspec.Struct, gc=False):
+    type: str
+    object: _HeadObject
 
 
 _node_decoder = msgspec.json.Decoder(_Node)
@@ -164,16 +169,16 @@ def decode_event(line: bytes) -> WatchEvent:
     return WatchEvent(event.type, bytes(event.object))
 
 
-def decode_head(raw: bytes) -> tuple[str, str]:
-    """Name and resourceVersion of any object; empty when it has none that can be read.
+def decode_head(line: bytes) -> tuple[str, str, str]:
+    """Type of a line of a watch, name and resourceVersion of its object; empty if not readable.
 
     Takes half the time of reading a whole Node.
     """
     try:
-        metadata = _head_decoder.decode(raw).metadata
+        head = _head_decoder.decode(line)
     except msgspec.MsgspecError:
-        return "", ""
-    return metadata.name, metadata.resourceVersion
+        return "", "", ""
+    return head.type, head.object.metadata.name, head.object.metadata.resourceVersion
 
 
 def _to_node(raw: _Node) -> Node:

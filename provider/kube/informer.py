@@ -189,6 +189,9 @@ class NodeInformer:
 
     def _apply(self, line: bytes) -> str:
         """Take in one event; the resourceVersion up to which the store is true then."""
+        change, name, version = decode_head(line)
+        if self._is_known(change, name, version):
+            return version or self._position
         try:
             event = decode_event(line)
         except Undecodable:
@@ -196,8 +199,7 @@ class NodeInformer:
             raise
         if event.type == "ERROR":
             self._raise(event)
-        name, version = decode_head(event.raw)
-        if event.type != "BOOKMARK" and not self._is_known(event.type, name, version):
+        if event.type != "BOOKMARK":
             try:
                 self._apply_node(event.type, decode_node(event.raw))
             except Undecodable as error:
