@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provider.kube.codec import Undecodable, decode_event, decode_node, decode_page
+from provider.kube.codec import Undecodable, decode_event, decode_head, decode_node, decode_page
 from provider.kube.encode import (
     JSON_PATCH,
     MERGE_PATCH,
@@ -125,6 +125,14 @@ def test_noise_is_undecodable_and_nothing_else(raw: bytes) -> None:
     for decode in (decode_node, decode_page, decode_event):
         with pytest.raises(Undecodable):
             decode(raw)
+    assert decode_head(raw) == ("", "", "")
+
+
+def test_the_head_of_an_event_is_told_without_its_node() -> None:
+    node = b'{"metadata": {"name": "a", "resourceVersion": "7", "labels": 1}}'
+
+    assert decode_head(b'{"type": "MODIFIED", "object": %b}' % node) == ("MODIFIED", "a", "7")
+    assert decode_head(b'{"type": "ERROR", "object": {"kind": "Status"}}') == ("", "", "")
 
 
 @given(st.integers(0, len(json.dumps(FULL)) - 1))
