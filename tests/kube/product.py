@@ -253,6 +253,10 @@ class Product:
         entries = self._cluster.audit(user=USER, name_prefix=prefix, since=self._since)
         return [entry for entry in entries if entry.is_write and entry.resource == "nodes"]
 
+    def changes(self, prefix: str = "") -> list[AuditEntry]:
+        """Its writes to Nodes that were taken: another writer may come first."""
+        return [write for write in self.writes(prefix) if write.is_success]
+
     def reconciles(self, result: str = "") -> float:
         """How many looks at nodes had this result, or all."""
         return self.metric("ovirt_ccm_reconciles_total", **({"result": result} if result else {}))

@@ -46,7 +46,7 @@ async def test_the_host_label_follows_a_migration_when_it_is_over(
     assert before["metadata"]["labels"][_ZONE] == after["metadata"]["labels"][_ZONE] == "blue"
     assert addresses(after) == ["10.5.1.1"]
     assert "hv-1 -> hv-2" in event["message"]
-    assert len(product.writes(name)) == 3
+    assert len(product.changes(name)) == 3
 
 
 async def _watch_host(
@@ -134,7 +134,7 @@ async def test_a_changed_size_changes_both_labels_of_the_type(
     assert node
     assert node["metadata"]["labels"]["node.kubernetes.io/instance-type"] == "2cpu-8gb"
     assert node["metadata"]["labels"]["beta.kubernetes.io/instance-type"] == "2cpu-8gb"
-    assert len(product.writes(name)) == 3
+    assert len(product.changes(name)) == 3
 
 
 async def test_an_outage_of_the_engine_changes_nothing_and_passes(

@@ -48,7 +48,7 @@ async def test_rules_cost_no_write_more_and_take_back_what_they_gave_alone(
         assert _labels(node).items() >= {_GPU: "yes", _RACK: "r7"}.items()
         assert node["spec"]["taints"] == [_TAINT]
         await product.periods(2)
-        assert len(product.writes(name)) == 2
+        assert len(product.changes(name)) == 2
 
         await admin.patch_node(
             name,
@@ -61,7 +61,7 @@ async def test_rules_cost_no_write_more_and_take_back_what_they_gave_alone(
         assert _labels(after).items() >= {_GPU: "yes", "mine": "x"}.items()
         assert after["spec"]["taints"] == [_TAINT, _MINE]
         await product.periods(2)
-        assert len(product.writes(name)) == 3
+        assert len(product.changes(name)) == 3
 
 
 async def test_a_rule_that_is_gone_after_a_restart_takes_its_labels_and_taints_along(
@@ -78,7 +78,7 @@ async def test_a_rule_that_is_gone_after_a_restart_takes_its_labels_and_taints_a
         assert after["spec"]["taints"] == [_MINE]
         assert _APPLIED not in after["metadata"]["annotations"]
         await product.periods(2)
-        assert len(product.writes(name)) == 1
+        assert len(product.changes(name)) == 1
 
 
 async def test_what_somebody_else_has_set_is_warned_of_and_left(
@@ -98,7 +98,7 @@ async def test_what_somebody_else_has_set_is_warned_of_and_left(
     assert event["type"] == "Warning"
     assert "'perhaps', which somebody else has set" in event["message"]
     assert _labels(node)[_GPU] == "perhaps"
-    assert len(product.writes(name)) == 2
+    assert len(product.changes(name)) == 2
 
 
 async def test_a_zone_by_host_moves_after_the_migration_with_its_twin(
@@ -121,7 +121,7 @@ async def test_a_zone_by_host_moves_after_the_migration_with_its_twin(
     assert host["message"] == "host: hv-1 -> hv-2"
     assert {(beta, ga) for beta, ga, _ in seen} == {("hv-1", "hv-1"), ("hv-2", "hv-2")}
     assert {status for _, zone, status in seen if zone == "hv-2"} == {"up"}
-    assert len(product.writes(name)) == 3
+    assert len(product.changes(name)) == 3
 
 
 async def _watch_zone(
