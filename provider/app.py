@@ -24,6 +24,7 @@ from provider.kube.api import KubeApi
 from provider.kube.fence import Fence
 from provider.kube.informer import NodeInformer
 from provider.kube.lease import LeaderElector
+from provider.kube.lease_client import NAME as LEASE_NAME
 from provider.kube.lease_client import LeaseClient
 from provider.kube.recorder import EventRecorder
 from provider.kube.reviews import Reviews
@@ -199,6 +200,7 @@ class App:
     async def _elector(self, stack: AsyncExitStack) -> LeaderElector | None:
         """The elector, with connections of its own; None when there is one replica only."""
         if not self._config.leader_election.enabled:
+            self.metrics.leader_status.labels(LEASE_NAME).set(1)  # nobody is missed
             return None
         client = await stack.enter_async_context(LeaseClient(self._access, self.metrics))
         elector = LeaderElector(client, self.metrics, self._tenure)

@@ -132,7 +132,8 @@ class Registration(Section):
     """How Nodes come into being."""
 
     mode: Literal["create", "adopt"] = "create"
-    """`create` registers a Node for a VM whose kubelet does not; `adopt` only initialises."""
+    """`create` registers a Node for a VM whose kubelet is late, and which then adds no labels and
+    taints of its own; `adopt` only initialises."""
     delay: Duration = timedelta(seconds=60)
     """How long a VM must be up before a Node is registered for it: its kubelet comes first."""
     labels: dict[LabelKey, LabelValue] = Field({})

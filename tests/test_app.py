@@ -162,8 +162,10 @@ async def test_an_api_server_that_refuses_everything_does_not_end_it(tmp_path: P
 async def test_it_writes_with_and_without_an_election(tmp_path: Path, *, enabled: bool) -> None:
     election = {"enabled": enabled}
     async with simulators(tmp_path) as (engine, cluster):
-        async with working(engine, cluster, tmp_path, leader_election=election):
+        async with working(engine, cluster, tmp_path, leader_election=election) as on:
             await until(lambda: cluster.nodes.get("w")["spec"].get("providerID"))
+            status = 'leader_election_master_status{name="ovirt-cloud-controller-manager"} 1.0'
+            assert status in (await on.get("/metrics"))[1]
 
         leases = {one.method for one in cluster.requests if "/leases" in one.path}
         assert ("POST" in leases) is enabled
