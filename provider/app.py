@@ -120,7 +120,7 @@ class App:
             elector = await self._elector(stack)
             bench = await self._workbench(stack, engines, elector)
             rights = RightsWatch(bench.api, self.metrics)
-            leader = _Leader(bench, engines, self._reloads, rights)
+            leader = _Leader(bench, engines, self._reloads, rights, elector)
             self._measure_reloads()
             served = await self._served(stack, bench, engines, _Replica(leader, bench, elector))
             names = [engine.name for engine in self._config.engines]
@@ -154,7 +154,9 @@ class App:
     ) -> _Served:
         """The port, open; its streams end before it does."""
         config = self._config
-        catalogue = Catalogue(config, bench.fleet, bench.informer, engines.inventories)
+        # What is known is served, also when a new leader must not yet act on it.
+        known = Fleet(config, engines.inventories)
+        catalogue = Catalogue(config, known, bench.informer, engines.inventories)
         protection = await self._protection(stack)
         changes = Changes(catalogue, protection.guard.admit if protection else None)
         web = await stack.enter_async_context(
@@ -236,8 +238,11 @@ class _Leader:
         engines: _Engines,
         reloads: Iterable[Reload],
         rights: RightsWatch,
+        elector: LeaderElector | None,
     ) -> None:
         self._inventories = engines.inventories
+        self._fleet = bench.fleet
+        self._elector = elector
         nodes = NodeController(bench)
         lifecycle = LifecycleController(bench, engines.inventories, engines.feeds)
         self.is_leading = False
@@ -254,10 +259,12 @@ class _Leader:
         )
 
     async def run(self) -> NoReturn:
-        """Work until cancelled."""
+        """Work until cancelled, by nothing that is older than what another leader has known."""
         self.is_leading = True
         for inventory in self._inventories:
             inventory.lead()
+        if self._elector and self._elector.has_waited:
+            self._fleet.hold(asyncio.get_running_loop().time())
         await _together(*(part.run() for part in self._parts))
 
 

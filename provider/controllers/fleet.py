@@ -29,6 +29,7 @@ class Fleet:
     def __init__(self, config: Config, inventories: Iterable[Inventory]) -> None:
         self._config = config
         self._inventories = tuple(inventories)
+        self._since = float("-inf")
         self._changed: set[str] = set()
         self._subscribers: list[Callable[[frozenset[str]], None]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -40,6 +41,21 @@ class Fleet:
     def subscribe(self, callback: Callable[[frozenset[str]], None]) -> None:
         """Have `callback` called with the changed ids each time that the directory is new."""
         self._subscribers.append(callback)
+
+    def hold(self, since: float) -> None:
+        """Know nothing that was listed before `since`, in the loop's time; have all listed soon.
+
+        For a new leader: the one before has written by what it knew later. Until then engines are
+        as those that are being asked for the first time.
+        """
+        self._since = since
+        for inventory in self._inventories:
+            inventory.list_soon()
+        gone = (s for s in self.directory.snapshots.values() if s.started < since)
+        self._changed.update(*((*one.instances, *one.unreadable) for one in gone))
+        if self._timer:
+            self._timer.cancel()
+        self._renew()
 
     def want(self, instance_id: str) -> None:
         """Have the engines asked for this VM before the next listing.
@@ -66,14 +82,17 @@ class Fleet:
     def _renew(self) -> None:
         self._timer = None
         self._built = asyncio.get_running_loop().time()
-        changed = frozenset(self._changed)
+        snapshots, engines = self._told()
+        new = (s for s in snapshots if s.engine not in self.directory.snapshots)
+        changed = frozenset(self._changed.union(*((*s.instances, *s.unreadable) for s in new)))
         self._changed.clear()
         fqdn = self._config.identity.fqdn
-        self.directory = renewed(self.directory, *self._told(), changed, match_fqdn=fqdn)
+        self.directory = renewed(self.directory, snapshots, engines, changed, match_fqdn=fqdn)
         for callback in self._subscribers:
             callback(changed)
 
     def _told(self) -> tuple[list[Snapshot], dict[str, str]]:
         """The newest snapshots, and why each engine cannot be asked, if so."""
         engines = {i.engine.name: str(i.last_error or "") for i in self._inventories}
-        return [i.snapshot for i in self._inventories if i.snapshot], engines
+        snapshots = (i.snapshot for i in self._inventories)
+        return [s for s in snapshots if s and s.started >= self._since], engines

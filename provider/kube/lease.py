@@ -77,6 +77,8 @@ class LeaderElector:
         self._lease: Lease | None = None  # as it was read last; None when there is none
         self._record: _Record | None = None  # stays when the Lease is deleted: its holder works on
         self._renewed: float | None = None  # when the last renewal was sent; None when not leading
+        self.has_waited = False
+        """Whether another was seen to lead, or to take the Lease first, since the beginning."""
         self._watch_from = 0.0
         self._watch_failures = 0
         self._trouble: str | None = None
@@ -125,9 +127,11 @@ class LeaderElector:
         try:
             await self._read()
             if self._is_held():
+                self.has_waited = True
                 return False
             await self._write()
         except Conflict:
+            self.has_waited = True
             return False  # another was quicker
         except KubeError as error:
             self._failed(error)
