@@ -84,9 +84,14 @@ class Deleter:
             return
         self._read_at = now
         try:
-            self._know(parse_record(await self._ledger.read()))
+            text = await self._ledger.read()
+            if text or self._record == Record():
+                self._know(parse_record(text))
+                return
         except (KubeError, RecordUnreadable) as error:
             self._know_nothing(error)
+            return
+        await self._change(lambda record: record)
 
     @property
     def latched_since(self) -> float:
@@ -134,11 +139,15 @@ class Deleter:
             await self._change(lambda record: record)
 
     async def _change(self, change: Callable[[Record], Record]) -> bool:
-        """Whether the record was changed so; the engines' newest events go with it."""
+        """Whether the record was changed so; the engines' newest events go with it.
+
+        One that was deleted together with the Lease comes back as it was known: its latch counts.
+        """
         newest = self._histories.newest
 
         def rewrite(text: str) -> str:
-            return format_record(saw(change(parse_record(text)), newest))
+            record = parse_record(text) if text else self._record
+            return format_record(saw(change(record), newest))
 
         try:
             text = await self._ledger.update(rewrite)

@@ -65,25 +65,15 @@ class Patience:
 Prospect = NewNode | Refusal | Patience
 
 
-def registrations(
-    directory: Directory, nodes: Mapping[str, Node], config: Config
-) -> Iterator[NewNode | Refusal]:
-    """The Nodes to register, and the instances that get none; `nodes` are all, by name.
-
-    An instance gets one when it has been up for `registration.delay`, so that its kubelet came
-    first if it ever does, when it has an InternalIP, when its name belongs to it alone, and when
-    no node could be it by any rule, be that node understood or not.
-    """
-    found = prospects(directory, nodes, config)
-    return (prospect for prospect in found if not isinstance(prospect, Patience))
-
-
 def prospects(
     directory: Directory, nodes: Mapping[str, Node], config: Config
 ) -> Iterator[Prospect]:
-    """What registration makes of each instance that no node claims; as `registrations`.
+    """What registration makes of each instance that no node claims; `nodes` are all, by name.
 
-    Lazy: 5,000 at once would take a quarter of a second.
+    An instance gets a Node when it has been up for `registration.delay`, so that its kubelet came
+    first if it ever does, when it has an InternalIP, when its name belongs to it alone, and when
+    no node could be it by any rule, be that node understood or not. Lazy: 5,000 at once would take
+    a quarter of a second.
     """
     claimed = claimed_ids(nodes.values(), directory)
     return (
@@ -128,6 +118,8 @@ def _register(
     name = node_name(instance)
     if refusal := refuse(instance, directory, config):
         return refusal
+    if "" in directory.silent.values():
+        return Patience(instance, "an engine that may have its name too is being asked")
     if node := nodes.get(name.name or ""):
         return _occupied(instance, node, directory)
     fqdn = plausible_fqdn(instance.fqdn)

@@ -56,7 +56,7 @@ class NodeInformer:
         self._nodes: dict[str, Node] = {}
         self.nodes: Mapping[str, Node] = MappingProxyType(self._nodes)
         """All Nodes by name, a view that follows every change."""
-        self._observed: dict[str, Node] = {}  # put in by writers since the last listing began
+        self._observed: dict[str, Node] | None = None  # put in by writers during a listing
         self._position = ""  # resourceVersion up to which the store is true; "" is none
         self._synced = asyncio.Event()
         self._subscribers: list[Callable[[str], None]] = []
@@ -98,7 +98,8 @@ class NodeInformer:
         known = self._nodes.get(node.name)
         newest = max(_number(self._position), _number(known.resource_version) if known else 0)
         if _number(node.resource_version) > newest:
-            self._observed[node.name] = node
+            if self._observed is not None:
+                self._observed[node.name] = node
             self._nodes[node.name] = node
             self._tell(node.name)
 
@@ -127,13 +128,17 @@ class NodeInformer:
     # ---- listing ---------------------------------------------------------------------------
 
     async def _list(self) -> None:
-        self._observed.clear()
+        observed: dict[str, Node] = {}
+        self._observed = observed
         try:
-            listed, version = await self._pages(_PAGE)
-        except Gone:
-            # The pages expired while they were read: history is short, so read it at one go.
-            listed, version = await self._pages(0)
-        self._replace(listed, version)
+            try:
+                listed, version = await self._pages(_PAGE)
+            except Gone:
+                # The pages expired while they were read: history is short, so read it at one go.
+                listed, version = await self._pages(0)
+        finally:
+            self._observed = None
+        self._replace(listed, observed, version)
         self._synced.set()
 
     async def _pages(self, limit: int) -> tuple[dict[str, Node], str]:
@@ -149,14 +154,14 @@ class NodeInformer:
                 return listed, page.resource_version
             await asyncio.sleep(0)
 
-    def _replace(self, listed: dict[str, Node], version: str) -> None:
+    def _replace(self, listed: dict[str, Node], observed: dict[str, Node], version: str) -> None:
         """Make the listing the truth and report every difference, deletions included.
 
-        What writers observed after the listing's version stays: the watch goes on from there.
+        What writers `observed` after the listing's version stays: the watch goes on from there.
         """
         listed |= {
             name: node
-            for name, node in self._observed.items()
+            for name, node in observed.items()
             if _number(node.resource_version) > _number(version)
         }
         before = dict(self._nodes)

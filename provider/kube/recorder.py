@@ -89,6 +89,7 @@ class EventRecorder:
         self._series: OrderedDict[tuple[_Subject, Notice], _Series] = OrderedDict()
         self._urgent: deque[_Series] = deque()  # warnings: not behind thousands of good news
         self._queue: deque[_Series] = deque()
+        self._turn = 0
         self._arrived = asyncio.Event()
         self._bucket = _Bucket(_RATE, _BURST)
         self._instance = platform.node()
@@ -120,10 +121,17 @@ class EventRecorder:
         """Send what is recorded until cancelled."""
         while True:
             await self._bucket.take()
-            while not (queue := self._urgent or self._queue):
+            while not (self._urgent or self._queue):
                 self._arrived.clear()
                 await self._arrived.wait()
-            await self._deliver(queue.popleft())
+            await self._deliver(self._next())
+
+    def _next(self) -> _Series:
+        """A warning, if there is one; when both wait every fourth is something else."""
+        if self._urgent and self._queue:
+            self._turn = (self._turn + 1) % 4
+            return (self._urgent if self._turn else self._queue).popleft()
+        return (self._urgent or self._queue).popleft()
 
     def _add(self, subject: _Subject, notice: Notice) -> None:
         if notice.level is Level.WAITING:

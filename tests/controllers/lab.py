@@ -148,6 +148,10 @@ class Lab:
         """Make this the record of deletions."""
         self.write_text(json.dumps(record))
 
+    def delete_record(self) -> None:
+        """Delete the Lease that carries it, as whoever mends an election by hand does."""
+        self.cluster.nodes._registry.delete(LEASES, _LEASE)
+
     def write_text(self, text: str) -> None:
         """Make this the text of the record, whether it is one or not."""
         namespace, name = _LEASE

@@ -295,6 +295,18 @@ async def test_the_latch_survives_a_restart(tmp_path: Path) -> None:
         assert nodes.lab.metric("deletions_latched") == 1
 
 
+async def test_the_latch_survives_the_lease(tmp_path: Path) -> None:
+    async with herd(tmp_path, names=TEN) as nodes:
+        nodes.lose(*TEN[:6])
+        await until(lambda: nodes.is_latched)
+        nodes.lab.delete_record()
+        await asyncio.sleep(LONG)
+
+        assert len(nodes.left) == 9
+        assert nodes.is_latched
+        assert nodes.lab.metric("deletions_latched") == 1
+
+
 async def test_the_latch_is_lifted_when_the_vms_return(tmp_path: Path) -> None:
     async with herd(tmp_path, names=TEN) as nodes:
         lost = [nodes.lab.vm(name) for name in TEN[:6]]

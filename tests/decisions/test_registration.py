@@ -1,14 +1,17 @@
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from provider.config import Config
 from provider.decisions.identity import Directory, directory
 from provider.decisions.registration import (
     JOIN_PATIENCE,
+    Patience,
     Refusal,
     never_joined,
-    registrations,
+    prospects,
     superseded,
 )
 from provider.model import (
@@ -44,6 +47,13 @@ def known(*snapshots: Snapshot, match_fqdn: bool = False) -> Directory:
 
 def by_name(*nodes: Node) -> dict[str, Node]:
     return {one.name: one for one in nodes}
+
+
+def registrations(
+    directory: Directory, nodes: Mapping[str, Node], config: Config
+) -> Iterator[NewNode | Refusal]:
+    found = prospects(directory, nodes, config)
+    return (one for one in found if not isinstance(one, Patience))
 
 
 def outcomes(
@@ -129,6 +139,15 @@ def test_no_node_is_registered_when_one_could_be_the_instance_by_any_rule(
     one = node(**({"name": "n", "system_uuid": ""} | facts))
     everything = known(snapshot(VM), match_fqdn=True)
     assert not list(registrations(everything, by_name(one), config()))
+
+
+def test_nothing_is_registered_while_an_engine_that_may_have_the_name_is_being_asked() -> None:
+    engines = {"east": "", "west": ""}
+    asked = directory([snapshot(VM)], engines, match_fqdn=False)
+    away = directory([snapshot(VM)], engines | {"west": "no route to host"}, match_fqdn=False)
+
+    assert not list(registrations(asked, {}, config()))
+    assert names(tuple(registrations(away, {}, config()))) == [VM.name]
 
 
 def test_a_node_of_the_fqdn_is_none_of_ours_when_that_rule_is_off() -> None:

@@ -188,6 +188,19 @@ async def test_a_warning_does_not_wait_behind_a_storm(
     assert [e["reason"] for e in cluster.events()].count(Reason.WRITE_REFUSED) == 1
 
 
+async def test_a_storm_of_warnings_leaves_a_place_for_others(
+    cluster: SimulatedCluster, api: KubeApi, metrics: Metrics
+) -> None:
+    async with recording(api, metrics) as recorder:
+        for number in range(4000):
+            warning = Notice(Level.WARNING, Reason.RULE_CONFLICT, "no")
+            recorder.record(Node(f"n{number}", f"u{number}", "1"), warning)
+        recorder.record(NODE, SYNCED)
+        await asyncio.sleep(5)
+
+    assert [e["reason"] for e in cluster.events()].count(Reason.SYNCED) == 1
+
+
 async def test_what_does_not_fit_the_queue_is_dropped_and_counted(
     cluster: SimulatedCluster, api: KubeApi, metrics: Metrics
 ) -> None:

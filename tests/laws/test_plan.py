@@ -8,7 +8,7 @@ from provider.decisions.decision import decide
 from provider.decisions.identity import Directory, provider_id
 from provider.decisions.metadata import LABELS, describe
 from provider.decisions.plan import apply, plan
-from provider.decisions.registration import Refusal, registrations
+from provider.decisions.registration import Patience, Refusal, prospects
 from provider.model import (
     ANNOTATION_APPLIED,
     ANNOTATION_ENGINE,
@@ -138,12 +138,13 @@ def created(new: NewNode) -> Node:
 def test_a_registered_node_is_found_needs_nothing_and_is_registered_once(
     directory: Directory, there: dict[str, Node], config: Config
 ) -> None:
-    new = [one for one in registrations(directory, there, config) if not isinstance(one, Refusal)]
+    outcomes = prospects(directory, there, config)
+    new = [one for one in outcomes if not isinstance(one, Refusal | Patience)]
     added = {one.name: created(one) for one in new}
     assert len(added) == len(new)
     assert not added.keys() & there.keys()
-    again = tuple(registrations(directory, {**there, **added}, config))
-    assert all(isinstance(one, Refusal) for one in again)
+    again = tuple(prospects(directory, {**there, **added}, config))
+    assert all(isinstance(one, Refusal | Patience) for one in again)
     for one in added.values():
         decision = decide(one, directory, config)
         assert decision.metadata is not None
@@ -155,7 +156,7 @@ def test_no_instance_that_a_node_claims_is_registered(
     directory: Directory, there: list[Node]
 ) -> None:
     named = {one.name: one for one in there}
-    found = tuple(registrations(directory, named, config()))
+    found = tuple(prospects(directory, named, config()))
     new = {one.provider_id for one in found if isinstance(one, NewNode)}
     claims = {claim for one in named.values() for claim in (one.provider_id, one.system_uuid)}
     assert not new & {provider_id(claim) for claim in claims}
