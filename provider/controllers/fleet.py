@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from provider.decisions.identity import directory, renewed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from provider.config import Config
     from provider.model import Snapshot
@@ -51,8 +52,6 @@ class Fleet:
         self._since = since
         for inventory in self._inventories:
             inventory.list_soon()
-        gone = (s for s in self.directory.snapshots.values() if s.started < since)
-        self._changed.update(*((*one.instances, *one.unreadable) for one in gone))
         if self._timer:
             self._timer.cancel()
         self._renew()
@@ -83,8 +82,8 @@ class Fleet:
         self._timer = None
         self._built = asyncio.get_running_loop().time()
         snapshots, engines = self._told()
-        new = (s for s in snapshots if s.engine not in self.directory.snapshots)
-        changed = frozenset(self._changed.union(*((*s.instances, *s.unreadable) for s in new)))
+        moved = _come_or_gone(self.directory.snapshots.values(), snapshots)
+        changed = frozenset(self._changed | moved)
         self._changed.clear()
         fqdn = self._config.identity.fqdn
         self.directory = renewed(self.directory, snapshots, engines, changed, match_fqdn=fqdn)
@@ -96,3 +95,10 @@ class Fleet:
         engines = {i.engine.name: str(i.last_error or "") for i in self._inventories}
         snapshots = (i.snapshot for i in self._inventories)
         return [s for s in snapshots if s and s.started >= self._since], engines
+
+
+def _come_or_gone(before: Collection[Snapshot], after: Collection[Snapshot]) -> set[str]:
+    """The ids of all instances of the engines that are among the one and not the other."""
+    engines = {one.engine for one in before} ^ {one.engine for one in after}
+    concerned = (one for one in chain(before, after) if one.engine in engines)
+    return {one_id for one in concerned for one_id in chain(one.instances, one.unreadable)}

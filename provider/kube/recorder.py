@@ -80,7 +80,7 @@ class _Series:
 class EventRecorder:
     """Sends what is recorded; `run` does the sending, and nothing else ever waits for it.
 
-    What does not fit the bounded queue is dropped and counted.
+    Warnings have a queue of their own; what does not fit its bounded queue is dropped and counted.
     """
 
     def __init__(self, api: KubeApi, metrics: Metrics) -> None:

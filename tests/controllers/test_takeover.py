@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,21 +46,21 @@ async def replica(here: Site, folder: Path) -> AsyncIterator[None]:
 
 
 async def test_a_new_leader_undoes_nothing_by_what_it_has_listed_before(tmp_path: Path) -> None:
-    async with site(tmp_path, [vm("e1", tags=("docker-host", "gpu"))]) as here:
+    vms = [vm("e1", tags=("docker-host", "gpu"))]
+    async with site(tmp_path, vms) as here, AsyncExitStack() as leading:
         here.kubelet("e1", here.east.world.vm("e1"))
 
         def has_taint() -> bool:
             taints = here.node("e1")["spec"].get("taints") or ()
             return TAINT in [taint["key"] for taint in taints]
 
-        leading = replica(here, tmp_path)
-        await leading.__aenter__()
+        await leading.enter_async_context(replica(here, tmp_path))
         await until(lambda: here.is_initialised("e1") and has_taint())
         async with replica(here, tmp_path):
             await asyncio.sleep(40)  # it has listed, and does so again in a minute
             here.east.world.vm("e1").detach("gpu")
             await until(lambda: not has_taint())
-            await leading.__aexit__(None, None, None)
+            await leading.aclose()
 
             await asyncio.sleep(60)
             added = [event["message"] for event in here.cluster.events() if _is_added(event)]
