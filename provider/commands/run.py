@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """0 after a signal; ProviderError for what no waiting would mend."""
     keep_memory()
+    gc.disable()  # until the heap is settled: loading makes nearly no garbage
     asyncio.run(until_stopped(_work(arguments)))
     return 0
 
@@ -139,11 +140,11 @@ def keep_memory() -> None:
 
 
 def settle_heap() -> None:
-    """Keep the garbage collector from walking what stays anyway.
+    """Have the garbage collector work, and keep it from walking what stays anyway.
 
     It would look at all modules again and again while a listing makes thousands of objects, and
     hold the loop up for most of the time that a first listing takes.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+    gc.enable()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn
@@ -230,7 +229,7 @@ class NodeController:
 
 def _is_as_planned(before: Node, patch: NodePatch, written: Node) -> bool:
     """Whether nothing but `patch` has changed the node: then no new look can find anything."""
-    return replace(apply(before, patch), resource_version=written.resource_version) == written
+    return apply(before, patch, written.resource_version) == written
 
 
 def _state(node: Node, decision: Decision) -> State:

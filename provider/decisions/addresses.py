@@ -16,7 +16,7 @@ from provider.decisions.identity import plausible_fqdn
 from provider.model import AddressType, NodeAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from provider.config import Addresses
     from provider.model import Instance, Interface
@@ -42,21 +42,18 @@ def instance_addresses(
     networks, vNICs, families, value. `shared` addresses belong to a service, not to a machine.
     """
     usable = [
-        (address, position)
+        (*_rank(address, facts, position, policy), address, facts.text)
         for position, interface in _own_interfaces(instance)
         for address in interface.addresses
-        if _is_usable(address, policy) and not (shared and address in shared)
+        if _is_usable(address, facts := _facts(address), policy)
+        and not (shared and address in shared)
     ]
-    usable.sort(key=_order(policy))
-    ips = dict.fromkeys(address for address, _ in usable)
-    external = AddressType.EXTERNAL_IP, AddressType.INTERNAL_IP
-    addresses = [
-        NodeAddress(external[not _is_in(address, policy.external)], _text(address))
-        for address in ips
-    ]
-    if fqdn := plausible_fqdn(instance.fqdn):
-        addresses.append(NodeAddress(AddressType.INTERNAL_DNS, fqdn))
-    return tuple(addresses)
+    addresses = {
+        text: NodeAddress(_type(address, policy), text) for *_, address, text in sorted(usable)
+    }
+    fqdn = plausible_fqdn(instance.fqdn)
+    names = (NodeAddress(AddressType.INTERNAL_DNS, fqdn),) if fqdn else ()
+    return (*addresses.values(), *names)
 
 
 def _own_interfaces(instance: Instance) -> Iterator[tuple[int, Interface]]:
@@ -75,49 +72,54 @@ def _own_interfaces(instance: Instance) -> Iterator[tuple[int, Interface]]:
             yield position_of_vnic, interface
 
 
-def _is_usable(address: IPAddress, policy: Addresses) -> bool:
+def _is_usable(address: IPAddress, facts: _Facts, policy: Addresses) -> bool:
     return not (
-        _is_special(address)
-        or f"ipv{address.version}" not in policy.families
-        or _is_in(address, policy.exclude)
+        facts.is_special or facts.family not in policy.families or _is_in(address, policy.exclude)
     )
 
 
-# The same addresses are looked at again and again, and Python's own are slow: 4 us for a text.
+def _rank(
+    address: IPAddress, facts: _Facts, position: int, policy: Addresses
+) -> tuple[int, int, int, int]:
+    """Where it stands: by configured network, vNIC, family, value."""
+    preferred = (rank for rank, net in enumerate(policy.networks) if address in net)
+    network = next(preferred, len(policy.networks)) if policy.networks else 0
+    return network, position, policy.families.index(facts.family), facts.number
+
+
+def _type(address: IPAddress, policy: Addresses) -> AddressType:
+    is_external = _is_in(address, policy.external)
+    return AddressType.EXTERNAL_IP if is_external else AddressType.INTERNAL_IP
+
+
+def _is_in(address: IPAddress, networks: Collection[Network]) -> bool:
+    return bool(networks) and any(address in network for network in networks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What an address is by itself; `is_special` when no machine can be reached at it."""
+
+    is_special: bool
+    family: str
+    number: int
+    text: str
+
+
+# The same ones are looked at again and again, and Python's own are slow: 4 us for a text.
 _remembered = lru_cache(maxsize=1 << 16)
 
 
 @_remembered
-def _is_special(address: IPAddress) -> bool:
-    """Whether no machine can be reached at it from others."""
-    return (
+def _facts(address: IPAddress) -> _Facts:
+    is_special = (
         address.is_unspecified
         or address.is_loopback
         or address.is_link_local
         or address.is_multicast
         or address == _BROADCAST
     )
-
-
-@_remembered
-def _text(address: IPAddress) -> str:
-    return str(address)
-
-
-def _is_in(address: IPAddress, networks: Iterable[Network]) -> bool:
-    return any(address in network for network in networks)
-
-
-def _order(policy: Addresses) -> Callable[[tuple[IPAddress, int]], tuple[int, int, int, int]]:
-    families = {int(family[-1]): rank for rank, family in enumerate(policy.families)}
-
-    def key(found: tuple[IPAddress, int]) -> tuple[int, int, int, int]:
-        address, position = found
-        preferred = (rank for rank, net in enumerate(policy.networks) if address in net)
-        network = next(preferred, len(policy.networks))
-        return network, position, families[address.version], int(address)
-
-    return key
+    return _Facts(is_special, f"ipv{address.version}", int(address), str(address))
 
 
 # ---- what the kubelet was told ---------------------------------------------------------------
@@ -162,6 +164,7 @@ def prefer_node_ips(
     return (*matching, *(address for address in addresses if address.type not in types))
 
 
+@_remembered
 def parse_ip(text: str) -> IPAddress | None:
     """The IP that `text` is; None when it is something else, such as a host name."""
     try:

@@ -46,7 +46,7 @@ def provider_id(instance_id: str) -> str:
     return f"ovirt://{instance_id.lower()}"
 
 
-# Each look at all nodes parses the same ids again, of more nodes than have been tried.
+# Each look at all nodes parses the same ids and names again, of more nodes than have been tried.
 _parsed = lru_cache(maxsize=1 << 16)
 
 
@@ -87,7 +87,11 @@ class NodeName:
 
 def node_name(instance: Candidate) -> NodeName:
     """The name that registration gives: the VM's when it is a DNS-1123 subdomain, else near it."""
-    given = instance.name or ""
+    return _node_name(instance.name or "")
+
+
+@_parsed
+def _node_name(given: str) -> NodeName:
     if _is_subdomain(given):
         return NodeName(given, is_sanitised=False)
     letters = "".join(c for c in unicodedata.normalize("NFKD", given) if not _is_accent(c))
@@ -96,6 +100,7 @@ def node_name(instance: Candidate) -> NodeName:
     return NodeName(name or None, is_sanitised=True)
 
 
+@_parsed
 def plausible_fqdn(fqdn: str | None) -> str | None:
     """The FQDN in lower case; None for what guests report when they have none.
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from provider.decisions.addresses import parse_ip
 from provider.decisions.identity import node_name
 from provider.model import AddressType, Instance, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from provider.decisions.identity import Candidate
     from provider.model import IPAddress, NodeAddress
@@ -94,15 +94,15 @@ class Index:
             yield self._by_name, vm.name
         if name := node_name(vm).name:
             yield self._by_node_name, name
-        own = {ip_address(a.address) for a in member.addresses if a.type in _IP_TYPES}
+        own = {parse_ip(a.address) for a in member.addresses if a.type in _IP_TYPES}
         for address in own:
             yield self._by_address, address
         for address in _reported(vm) - own:
-            yield self._by_report, address
+            if not (address.is_link_local or address.is_loopback):
+                yield self._by_report, address
 
 
 def _reported(vm: Candidate) -> set[IPAddress]:
     if not isinstance(vm, Instance):
         return set()
-    found: Iterable[IPAddress] = (a for one in vm.interfaces for a in one.addresses)
-    return {a for a in found if not (a.is_link_local or a.is_loopback)}
+    return {address for one in vm.interfaces for address in one.addresses}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from provider.decisions.addresses import instance_addresses
@@ -57,37 +59,52 @@ def describe(instance: Instance, snapshot: Snapshot, config: Config) -> Instance
     """
     host = None if instance.status is InstanceStatus.MIGRATING else instance.host
     zone, notices = _zone(instance, host, config.topology.zone)
-    names = {
-        "instance type": _names(_instance_type(instance)),
-        "zone": zone,
-        "region": _names(_region(instance, config)),
-        "host": _names(host),
-        "cluster": _names(instance.cluster.name if instance.cluster else None),
-        "data center": _names(instance.data_center),
-    }
-    values = {what: label_value(*parts) for what, parts in names.items() if parts}
-    texts = {what: value.text for what, value in values.items()}
-    said = {
-        what: _changed(what, ".".join(names[what]), value.text)
-        for what, value in values.items()
-        if value.is_changed
-    }
+    labels = _labels(
+        _names(_instance_type(instance)),
+        zone,
+        _names(_region(instance, config)),
+        _names(host),
+        _names(instance.cluster.name if instance.cluster else None),
+        _names(instance.data_center),
+    )
     rules = effects(instance, config.rules)
     return InstanceMetadata(
         provider_id=provider_id(instance.id),
         engine_id=instance.engine_id,
-        instance_type=texts.get("instance type"),
-        zone=texts.get("zone"),
-        region=texts.get("region"),
+        instance_type=labels.values.get(LABEL_INSTANCE_TYPE),
+        zone=labels.values.get(LABEL_ZONE),
+        region=labels.values.get(LABEL_REGION),
         addresses=instance_addresses(instance, config.addresses, snapshot.shared_addresses),
         freshness=freshness(instance, snapshot.taken, config.addresses.agent_grace),
-        labels={label: text for what, text in texts.items() for label in LABELS[what]},
+        labels=labels.values,
         is_migrating=instance.status is InstanceStatus.MIGRATING,
-        label_notices={label: said[what] for what in said for label in LABELS[what]}
-        | {**rules.notices},
+        label_notices={**labels.notices, **rules.notices},
         notices=notices,
         wanted=rules.wanted,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """Values by label, and by label what had to be changed to make them of names."""
+
+    values: Mapping[str, str]
+    notices: Mapping[str, Notice]
+
+
+@lru_cache(maxsize=4096)  # thousands of instances share a few combinations
+def _labels(*names: Names) -> _Labels:
+    """The labels of what is called so, in the order of `LABELS`; those of an empty name not."""
+    values: dict[str, str] = {}
+    notices: dict[str, Notice] = {}
+    for (what, labels), parts in zip(LABELS.items(), names, strict=True):
+        if parts:
+            value = label_value(*parts)
+            values |= dict.fromkeys(labels, value.text)
+            if value.is_changed:
+                notice = _changed(what, ".".join(parts), value.text)
+                notices |= dict.fromkeys(labels, notice)
+    return _Labels(values, notices)
 
 
 def zone_of(instance: Instance, config: Config) -> str | None:

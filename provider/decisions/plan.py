@@ -62,21 +62,23 @@ def plan(node: Node, metadata: InstanceMetadata) -> Plan:
         return Plan(notices=choice.notices)
     rules = settle(node, metadata.wanted)
     notices = (*choice.notices, *rules.notices)
-    changes = (*_changes(node, metadata, choice.addresses), *_rule_changes(rules))
+    labels = _different_labels(node, metadata)
+    changes = (*_changes(node, metadata, choice.addresses, labels), *_rule_changes(rules))
     if node.is_uninitialized:
         changes = (*changes, _Change(Reason.SYNCED, f"taint {TAINT_UNINITIALIZED}: removed"))
     if not changes:
         return Plan(notices=notices)
-    patch = _patch(node, metadata, choice.addresses, rules, changes)
+    patch = _patch(node, metadata, choice.addresses, labels, rules, changes)
     return Plan(patch, (*_said(node, metadata, patch, changes), *notices))
 
 
-def apply(node: Node, patch: NodePatch) -> Node:
-    """`node` as it is once `patch` is written."""
+def apply(node: Node, patch: NodePatch, resource_version: str | None = None) -> Node:
+    """`node` as it is once `patch` is written, at this version if one is named."""
     labels = {**node.labels, **patch.labels}
     annotations = {**node.annotations, **patch.annotations}
     return replace(
         node,
+        resource_version=resource_version or node.resource_version,
         addresses=node.addresses if patch.addresses is None else patch.addresses,
         labels={key: value for key, value in labels.items() if value is not None},
         annotations={key: value for key, value in annotations.items() if value is not None},
@@ -102,6 +104,9 @@ class _Change:
     text: str
 
 
+# What is called so (as in LABELS), and those of its labels that are not as they shall be.
+_Different = tuple[tuple[str, tuple[str, ...]], ...]
+
 _LABEL_REASONS = {
     "instance type": Reason.INSTANCE_TYPE_CHANGED,
     "zone": Reason.ZONE_CHANGED,
@@ -113,12 +118,15 @@ _LABEL_REASONS = {
 
 
 def _changes(
-    node: Node, metadata: InstanceMetadata, addresses: tuple[NodeAddress, ...] | None
+    node: Node,
+    metadata: InstanceMetadata,
+    addresses: tuple[NodeAddress, ...] | None,
+    labels: _Different,
 ) -> Iterator[_Change]:
     if addresses is not None and addresses != node.addresses:
         text = f"addresses: {_words(node.addresses)} -> {_words(addresses)}"
         yield _Change(Reason.ADDRESSES_CHANGED, text)
-    for what, different in _different_labels(node, metadata):
+    for what, different in labels:
         old, new = node.labels.get(different[0]), metadata.labels[different[0]]
         yield _Change(_LABEL_REASONS[what], f"{what}: {old or 'none'} -> {new}")
     if not node.provider_id:
@@ -137,6 +145,7 @@ def _patch(
     node: Node,
     metadata: InstanceMetadata,
     addresses: tuple[NodeAddress, ...] | None,
+    labels: _Different,
     rules: Settlement,
     changes: tuple[_Change, ...],
 ) -> NodePatch:
@@ -144,7 +153,7 @@ def _patch(
     taints = tuple(taint for taint in rules.taints if taint.key != TAINT_UNINITIALIZED)
     return NodePatch(
         addresses=None if addresses == node.addresses else addresses,
-        labels={**_labels(node, metadata), **rules.labels},
+        labels={**_whole_pairs(labels, metadata), **rules.labels},
         annotations={k: v for k, v in annotations.items() if node.annotations.get(k) != v},
         provider_id=None if node.provider_id else metadata.provider_id,
         taints=None if taints == node.taints else taints,
@@ -152,20 +161,23 @@ def _patch(
     )
 
 
-def _labels(node: Node, metadata: InstanceMetadata) -> dict[str, str]:
+def _whole_pairs(different: _Different, metadata: InstanceMetadata) -> dict[str, str]:
     """The labels to write: all of a pair when one of them is not as it shall be."""
     wanted = metadata.labels
-    whats = [what for what, _ in _different_labels(node, metadata)]
-    return {label: wanted[label] for what in whats for label in LABELS[what] if label in wanted}
+    whole = (label for what, _ in different for label in LABELS[what])
+    return {label: wanted[label] for label in whole if label in wanted}
 
 
-def _different_labels(node: Node, metadata: InstanceMetadata) -> Iterator[tuple[str, list[str]]]:
+def _different_labels(node: Node, metadata: InstanceMetadata) -> _Different:
     """What is not as it shall be, and by which of its labels."""
     has, wanted = node.labels, metadata.labels
-    for what, labels in LABELS.items():
-        different = [one for one in labels if one in wanted and has.get(one) != wanted[one]]
-        if different:
-            yield what, different
+    if wanted.items() <= has.items():
+        return ()
+    different = (
+        (what, tuple(one for one in labels if one in wanted and has.get(one) != wanted[one]))
+        for what, labels in LABELS.items()
+    )
+    return tuple((what, labels) for what, labels in different if labels)
 
 
 def _said(

@@ -36,14 +36,14 @@ class Fence:
     def __init__(self, time_left: Callable[[], float]) -> None:
         self._time_left = time_left
 
-    def allowance(self, what: str) -> float:
+    def allowance(self, what: object) -> float:
         """Seconds after which a request must have ended, wherever it hangs; NotLeading if none."""
         left = self._time_left() - _MARGIN
         if left < _LEAST:
             raise NotLeading(f"{what}: not sent: the lease is not held, or ends too soon.")
         return left
 
-    def body(self, what: str, raw: bytes, content_type: str) -> aiohttp.BytesPayload:
+    def body(self, what: object, raw: bytes, content_type: str) -> aiohttp.BytesPayload:
         """`raw` as a body that looks at the lease once more when its bytes are about to go.
 
         A process that was stopped while it waited for a connection wakes up at this point.

@@ -64,6 +64,7 @@ class Transport:
         self._metrics = metrics
         self._fence = fence
         self._seconds = timeout.total_seconds()
+        self._limits = aiohttp.ClientTimeout(sock_connect=self._seconds / 2)
         self._session: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:
@@ -130,12 +131,11 @@ class Transport:
         return await self._exchange(request)
 
     async def _exchange(self, request: Request) -> Reply:
-        limits = aiohttp.ClientTimeout(sock_connect=self._seconds / 2)
         try:
             # aiohttp's own time-out (`total`) swallows a cancellation that comes with it.
             async with (
                 asyncio.timeout(self._allowance(request)),
-                await self._open(request, limits) as response,
+                await self._open(request, self._limits) as response,
             ):
                 return _reply(request, response, await response.read())
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -144,7 +144,7 @@ class Transport:
     def _allowance(self, request: Request) -> float:
         """Seconds that it may take."""
         if self._fence and request.verb in _WRITES:
-            return min(self._seconds, self._fence.allowance(str(request)))
+            return min(self._seconds, self._fence.allowance(request))
         return self._seconds
 
     async def _open(
@@ -167,7 +167,7 @@ class Transport:
             data = raw = msgspec.json.encode(request.body)
             headers = headers | {"Content-Type": request.content_type}
             if self._fence and request.verb in _WRITES:
-                data = self._fence.body(str(request), raw, request.content_type)
+                data = self._fence.body(request, raw, request.content_type)
         return await self._session.request(
             _METHODS[request.verb],
             self._access.url + request.path,

@@ -97,7 +97,7 @@ def rebase(patch: NodePatch, before: Node, now: Node) -> NodePatch:
 
     Key and effect name a taint, as in the API. No taints at all when nothing is left to change.
     """
-    if patch.taints is None:
+    if patch.taints is None or now.taints == before.taints:
         return patch
     wanted = {_identity(taint): taint for taint in patch.taints}
     gone = {_identity(taint) for taint in before.taints} - wanted.keys()
