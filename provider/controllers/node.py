@@ -157,8 +157,9 @@ class NodeController:
         is_settled = False
         self._writing[name] = False
         try:
-            written = await apply_patch(self._api, node, decision.plan.patch)
-            self._informer.observe(written)
+            written = await apply_patch(
+                self._api, node, decision.plan.patch, self._informer.observe
+            )
             is_newest = self._informer.nodes.get(name) == written
             is_settled = is_newest and _is_as_planned(node, decision.plan.patch, written)
         except KubeError as error:

@@ -40,9 +40,11 @@ _REPEAT_SECONDS = 300.0
 # Enough for one Event on each of 5,000 nodes at once; each remembered series is about 0.5 KB.
 _REMEMBERED = 8192
 _QUEUED = 5000
-# Beside 5,000 nodes to initialise (800 writes a second) Events may take an eightieth.
-_RATE = 10.0
-_BURST = 50.0
+# One at a time, and nine times as long as it took nothing: beside thousands of nodes to initialise
+# an API server that has all hands full hears of few, a free one of 20 a second.
+_SHARE = 9
+_REST = 0.05  # seconds at least
+_LONGEST_REST = 1.0
 _FIRST_DELAY = 1.0
 _LAST_DELAY = 30.0
 _TRIES = 6
@@ -91,7 +93,6 @@ class EventRecorder:
         self._queue: deque[_Series] = deque()
         self._turn = 0
         self._arrived = asyncio.Event()
-        self._bucket = _Bucket(_RATE, _BURST)
         self._instance = platform.node()
 
     def record(self, node: Node, notice: Notice) -> None:
@@ -119,12 +120,14 @@ class EventRecorder:
 
     async def run(self) -> NoReturn:
         """Send what is recorded until cancelled."""
+        clock = asyncio.get_running_loop().time
         while True:
-            await self._bucket.take()
             while not (self._urgent or self._queue):
                 self._arrived.clear()
                 await self._arrived.wait()
+            began = clock()
             await self._deliver(self._next())
+            await asyncio.sleep(min(max(_REST, _SHARE * (clock() - began)), _LONGEST_REST))
 
     def _next(self) -> _Series:
         """A warning, if there is one; when both wait every fourth is something else."""
@@ -224,25 +227,6 @@ class EventRecorder:
             "reportingComponent": COMPONENT,
             "reportingInstance": self._instance,
         }
-
-
-class _Bucket:
-    """A token bucket in the loop's time: `rate` a second, `burst` at once."""
-
-    def __init__(self, rate: float, burst: float) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._tokens = burst
-        self._filled = 0.0
-
-    async def take(self) -> None:
-        """Return when a token is there, and take it."""
-        now = asyncio.get_running_loop().time()
-        self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._rate)
-        self._filled = now
-        self._tokens -= 1
-        if self._tokens < 0:
-            await asyncio.sleep(-self._tokens / self._rate)
 
 
 def _event_name(subject: _Subject) -> str:

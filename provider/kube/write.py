@@ -24,8 +24,12 @@ _TRIES = 5
 _PAUSE = 0.02
 
 
-async def apply_patch(api: KubeApi, node: Node, patch: NodePatch) -> Node:
+async def apply_patch(
+    api: KubeApi, node: Node, patch: NodePatch, saw: Callable[[Node], object] = lambda _: None
+) -> Node:
     """The Node after `patch`, which was planned for `node`: two writes at most.
+
+    `saw` is called with the Node as each of them leaves it.
 
     Addresses first, then labels, annotations, providerID and taints in one write, so that nobody
     ever sees the taint gone and no InternalIP (k/k#120720); a node that is half done stays
@@ -38,9 +42,11 @@ async def apply_patch(api: KubeApi, node: Node, patch: NodePatch) -> Node:
     now = node
     if patch.has_status:
         now = await api.patch_node_status(node.name, status_write(node, patch))
-    if not patch.has_main:
-        return now
-    return await _write_main(api, node, now, patch)
+        saw(now)
+    if patch.has_main:
+        now = await _write_main(api, node, now, patch)
+        saw(now)
+    return now
 
 
 async def apply_planned(

@@ -169,10 +169,31 @@ async def test_a_storm_is_sent_slowly(
         for number in range(1000):
             recorder.record(Node(f"n{number}", f"u{number}", "1"), SYNCED)
         await asyncio.sleep(10)
-        assert 140 <= len(writes(cluster)) <= 160
-        await asyncio.sleep(90)
+        assert 190 <= len(writes(cluster)) <= 201
+        await asyncio.sleep(50)
 
     assert len(cluster.events()) == 1000
+
+
+@pytest.mark.parametrize(
+    ("took", "count"),
+    [
+        pytest.param(0.05, 20, id="busy: nine times as long"),
+        pytest.param(2.0, 4, id="at most 1 s"),
+    ],
+)
+async def test_events_leave_a_busy_api_server_alone(
+    connect: Connect, metrics: Metrics, took: float, count: int
+) -> None:
+    async with (
+        wire.serving(lambda _: [took, *wire.reply(201, {})]) as server,
+        recording(await connect(server.url), metrics) as recorder,
+    ):
+        for number in range(1000):
+            recorder.record(Node(f"n{number}", f"u{number}", "1"), SYNCED)
+        await asyncio.sleep(9.9)
+
+    assert len(server.requests) == count
 
 
 async def test_a_warning_does_not_wait_behind_a_storm(

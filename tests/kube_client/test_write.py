@@ -87,6 +87,20 @@ async def test_a_node_without_any_label_takes_two_writes_as_well(
     assert not after.is_uninitialized
 
 
+async def test_each_write_is_shown_as_it_leaves_the_node(
+    cluster: SimulatedCluster, api: KubeApi
+) -> None:
+    cluster.nodes.create(manifest(UNINITIALIZED))
+    node = await api.get_node("a")
+    seen: list[Node] = []
+
+    after = await apply_patch(api, node, initialisation(node), seen.append)
+
+    assert [one.is_uninitialized for one in seen] == [True, False]
+    assert [one.addresses for one in seen] == [ADDRESSES, ADDRESSES]
+    assert seen[-1] is after
+
+
 async def test_only_what_changes_is_written(cluster: SimulatedCluster, api: KubeApi) -> None:
     cluster.nodes.create(manifest())
     node = await api.get_node("a")
