@@ -16,7 +16,7 @@ from provider.decisions.identity import plausible_fqdn
 from provider.model import AddressType, NodeAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from provider.config import Addresses
     from provider.model import Instance, Interface
@@ -83,7 +83,7 @@ def _rank(
 ) -> tuple[int, int, int, int]:
     """Where it stands: by configured network, vNIC, family, value."""
     preferred = (rank for rank, net in enumerate(policy.networks) if address in net)
-    network = next(preferred, len(policy.networks)) if policy.networks else 0
+    network = next(preferred, len(policy.networks))
     return network, position, policy.families.index(facts.family), facts.number
 
 
@@ -92,8 +92,8 @@ def _type(address: IPAddress, policy: Addresses) -> AddressType:
     return AddressType.EXTERNAL_IP if is_external else AddressType.INTERNAL_IP
 
 
-def _is_in(address: IPAddress, networks: Collection[Network]) -> bool:
-    return bool(networks) and any(address in network for network in networks)
+def _is_in(address: IPAddress, networks: Iterable[Network]) -> bool:
+    return any(address in network for network in networks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,7 +171,7 @@ def _whole_pairs(different: _Different, metadata: InstanceMetadata) -> dict[str,
 def _different_labels(node: Node, metadata: InstanceMetadata) -> _Different:
     """What is not as it shall be, and by which of its labels."""
     has, wanted = node.labels, metadata.labels
-    if wanted.items() <= has.items():
+    if wanted.items() <= has.items():  # as at nearly every look
         return ()
     different = (
         (what, tuple(one for one in labels if one in wanted and has.get(one) != wanted[one]))

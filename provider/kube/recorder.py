@@ -40,8 +40,8 @@ _REPEAT_SECONDS = 300.0
 # Enough for one Event on each of 5,000 nodes at once; each remembered series is about 0.5 KB.
 _REMEMBERED = 8192
 _QUEUED = 5000
-# One at a time, and nine times as long as it took nothing: beside thousands of nodes to initialise
-# an API server that has all hands full hears of few, a free one of 20 a second.
+# One at a time, each followed by a rest of nine times as long as it took: an API server that is
+# busy with thousands of nodes hears of few, a free one of 20 a second.
 _SHARE = 9
 _REST = 0.05  # seconds at least
 _LONGEST_REST = 1.0
