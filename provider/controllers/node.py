@@ -21,6 +21,7 @@ from provider.errors import (
     NotFound,
     TooManyRequests,
 )
+from provider.kube.codec import version_number
 from provider.kube.workqueue import WorkQueue
 from provider.kube.write import apply_patch
 from provider.model import Level, Notice
@@ -28,7 +29,7 @@ from provider.reasons import Reason
 
 if TYPE_CHECKING:
     from provider.controllers.workbench import Workbench
-    from provider.model import Node, NodePatch
+    from provider.model import Node
 
 _log = structlog.get_logger(__name__)
 
@@ -50,7 +51,8 @@ class NodeController:
     """Looks at every Node that changed, whose instance changed, or that was not looked at lately.
 
     It remembers nothing that matters: each look starts from the informer's Node and the fleet's
-    directory, and a write that fails is planned anew.
+    directory, and a write that fails is planned anew. After a write it waits until the informer
+    has what was written: a look before would be one at the past.
     """
 
     def __init__(self, bench: Workbench) -> None:
@@ -65,6 +67,9 @@ class NodeController:
         self._engines = fleet.directory.engine_ids
         self._is_allowed = True  # to write, as far as the last write says
         self._writing: dict[str, bool] = {}  # by name, whether it has changed meanwhile
+        # By name, the version that was written, and the Node if nobody else has changed it; None
+        # when it must be looked at in any case.
+        self._written: dict[str, tuple[int, Node | None]] = {}
 
     async def run(self) -> NoReturn:
         """Work until cancelled; every Node is looked at once at the beginning."""
@@ -95,11 +100,22 @@ class NodeController:
     # ---- what is due -----------------------------------------------------------------------
 
     def _node_changed(self, name: str) -> None:
-        """Queue it; while it is written the end of that tells whether a look is needed."""
+        """Queue it, unless all that is new is what was written here."""
         if name in self._writing:
             self._writing[name] = True
-        else:
+            return
+        node = self._informer.nodes.get(name)
+        if self._is_past(node):
+            return
+        _, expected = self._written.pop(name, (0, None))
+        if node is None or node != expected:
             self._queue.add(name)
+
+    def _is_past(self, node: Node | None) -> bool:
+        """Whether it is as it was before the last write, which the informer has not seen yet."""
+        if node is None or node.name not in self._written:
+            return False
+        return version_number(node.resource_version) < self._written[node.name][0]
 
     def _instances_changed(self, changed: frozenset[str]) -> None:
         """Queue the nodes of these instances, and all that wait for something of an engine.
@@ -117,6 +133,7 @@ class NodeController:
     async def _resync(self) -> NoReturn:
         while True:
             await asyncio.sleep(self._config.intervals.resync.total_seconds())
+            self._written.clear()  # an etcd restored from a backup counts from less
             for name in self._informer.nodes:
                 self._queue.add(name)
 
@@ -150,23 +167,23 @@ class NodeController:
             self._queue.forget(name)
             self._states.pop(name, None)
             return "unchanged"
+        if self._is_past(node):
+            self._written[name] = self._written[name][0], None
+            return "waiting"
         decision = decide(node, self._fleet.directory, self._config)
         self._states[name] = _state(node, decision)
         if decision.plan.patch is None:
             return self._rest(node, decision)
-        is_settled = False
         self._writing[name] = False
         try:
-            written = await apply_patch(
-                self._api, node, decision.plan.patch, self._informer.observe
-            )
-            is_newest = self._informer.nodes.get(name) == written
-            is_settled = is_newest and _is_as_planned(node, decision.plan.patch, written)
+            version = await apply_patch(self._api, node, decision.plan.patch)
+            written = apply(node, decision.plan.patch, version)
+            self._written[name] = version_number(version), written
         except KubeError as error:
             return self._failed(node, error)
         finally:
-            if self._writing.pop(name) and not is_settled:
-                self._queue.add(name)
+            if self._writing.pop(name):
+                self._node_changed(name)
         self._succeeded(node, written, decision)
         return "written"
 
@@ -226,11 +243,6 @@ class NodeController:
     def _say(self, node: Node, notices: tuple[Notice, ...]) -> None:
         for notice in notices:
             self._recorder.record(node, notice)
-
-
-def _is_as_planned(before: Node, patch: NodePatch, written: Node) -> bool:
-    """Whether nothing but `patch` has changed the node: then no new look can find anything."""
-    return apply(before, patch, written.resource_version) == written
 
 
 def _state(node: Node, decision: Decision) -> State:

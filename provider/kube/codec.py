@@ -79,30 +79,30 @@ class _RawList(msgspec.Struct):
     items: list[msgspec.Raw] | None = None
 
 
-class _Event(msgspec.Struct):
+class _Event(msgspec.Struct, gc=False):
+    type: str
+    object: _Node
+
+
+class _RawEvent(msgspec.Struct):
     type: str
     object: msgspec.Raw
 
 
-class _HeadMetadata(msgspec.Struct, gc=False):
-    name: str = ""
-    resourceVersion: str = ""  # noqa: N815
+class _Version(msgspec.Struct, gc=False):
+    resourceVersion: str  # noqa: N815
 
 
-class _HeadObject(msgspec.Struct, gc=False):
-    metadata: _HeadMetadata
-
-
-class _Head(msgspec.Struct, gc=False):
-    type: str
-    object: _HeadObject
+class _Versioned(msgspec.Struct, gc=False):
+    metadata: _Version
 
 
 _node_decoder = msgspec.json.Decoder(_Node)
 _list_decoder = msgspec.json.Decoder(_List)
 _raw_list_decoder = msgspec.json.Decoder(_RawList)
 _event_decoder = msgspec.json.Decoder(_Event)
-_head_decoder = msgspec.json.Decoder(_Head)
+_raw_event_decoder = msgspec.json.Decoder(_RawEvent)
+_versioned_decoder = msgspec.json.Decoder(_Versioned)
 
 
 class Undecodable(ValueError):
@@ -125,6 +125,11 @@ class WatchEvent:
 
     type: str
     raw: bytes
+
+
+def version_number(version: str) -> int:
+    """A resourceVersion as the number that it is (KEP-5504); 0 when it is none."""
+    return int(version) if version.isdecimal() else 0
 
 
 def decode_node(raw: bytes) -> Node:
@@ -160,25 +165,33 @@ def _decode_one_by_one(raw: bytes) -> NodePage:
     return NodePage(tuple(nodes), meta.resourceVersion, meta.continue_, tuple(unreadable))
 
 
-def decode_event(line: bytes) -> WatchEvent:
-    """Type and object of a line of a watch; Undecodable when the line is broken."""
+def decode_version(raw: bytes) -> str:
+    """The resourceVersion of an object of any kind; Undecodable when it has none."""
+    try:
+        return _versioned_decoder.decode(raw).metadata.resourceVersion
+    except msgspec.MsgspecError as error:
+        raise Undecodable(str(error)) from error
+
+
+def decode_node_event(line: bytes) -> tuple[str, Node]:
+    """Type and Node of a line of a watch, at one go; Undecodable when it has no Node.
+
+    Of a BOOKMARK only the Node's version means something.
+    """
     try:
         event = _event_decoder.decode(line)
     except msgspec.MsgspecError as error:
         raise Undecodable(str(error)) from error
-    return WatchEvent(event.type, bytes(event.object))
+    return event.type, _to_node(event.object)
 
 
-def decode_head(line: bytes) -> tuple[str, str, str]:
-    """Type of a line of a watch, name and resourceVersion of its object; empty if not readable.
-
-    Takes half the time of reading a whole Node.
-    """
+def decode_event(line: bytes) -> WatchEvent:
+    """Type and object of a line of a watch; Undecodable when the line is broken."""
     try:
-        head = _head_decoder.decode(line)
-    except msgspec.MsgspecError:
-        return "", "", ""
-    return head.type, head.object.metadata.name, head.object.metadata.resourceVersion
+        event = _raw_event_decoder.decode(line)
+    except msgspec.MsgspecError as error:
+        raise Undecodable(str(error)) from error
+    return WatchEvent(event.type, bytes(event.object))
 
 
 def _to_node(raw: _Node) -> Node:

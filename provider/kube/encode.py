@@ -49,15 +49,22 @@ def main_write(node: Node, patch: NodePatch) -> Write:
     of the list is written whole with the resourceVersion that it was read at, and so is what the
     rules want: it depends on what others have not set.
     """
-    is_ruled = depends_on_others(patch)
-    if patch.taints is not None and not is_ruled and _only_removes(node, patch):
+    is_bound = is_bound_to_version(node, patch)
+    if patch.taints is not None and not is_bound:
         return Write(JSON_PATCH, _removals(node, patch.taints) + _additions(patch))
     body = _merge_body(node, patch)
-    if patch.taints is not None or is_ruled:
+    if is_bound:
         body["metadata"]["resourceVersion"] = node.resource_version
     if patch.taints is not None:
         body.setdefault("spec", {})["taints"] = [_taint(taint) for taint in patch.taints]
     return Write(MERGE_PATCH, body)
+
+
+def is_bound_to_version(node: Node, patch: NodePatch) -> bool:
+    """Whether the write to the main resource holds only for the very version that was read."""
+    return depends_on_others(patch) or (
+        patch.taints is not None and not _only_removes(node, patch)
+    )
 
 
 def depends_on_others(patch: NodePatch) -> bool:

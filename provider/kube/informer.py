@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn
@@ -13,7 +13,14 @@ import structlog
 
 from provider.errors import ApiUnavailable, Gone, KubeError, TooManyRequests
 
-from .codec import Undecodable, WatchEvent, decode_event, decode_head, decode_node
+from .codec import (
+    Undecodable,
+    WatchEvent,
+    decode_event,
+    decode_node_event,
+    decode_version,
+    version_number,
+)
 from .replies import decode_status
 
 if TYPE_CHECKING:
@@ -96,8 +103,8 @@ class NodeInformer:
         the Node is gone.
         """
         known = self._nodes.get(node.name)
-        newest = max(_number(self._position), _number(known.resource_version) if known else 0)
-        if _number(node.resource_version) > newest:
+        versions = (self._position, known.resource_version if known else "")
+        if version_number(node.resource_version) > max(map(version_number, versions)):
             if self._observed is not None:
                 self._observed[node.name] = node
             self._nodes[node.name] = node
@@ -162,7 +169,7 @@ class NodeInformer:
         listed |= {
             name: node
             for name, node in observed.items()
-            if _number(node.resource_version) > _number(version)
+            if version_number(node.resource_version) > version_number(version)
         }
         before = dict(self._nodes)
         self._nodes.clear()
@@ -194,9 +201,18 @@ class NodeInformer:
 
     def _apply(self, line: bytes) -> str:
         """Take in one event; the resourceVersion up to which the store is true then."""
-        change, name, version = decode_head(line)
-        if self._is_known(change, name, version):
-            return version or self._position
+        try:
+            change, node = decode_node_event(line)
+        except Undecodable as error:
+            return self._apply_odd(line, str(error))
+        if change == "ERROR":
+            return self._apply_odd(line, "")
+        if change != "BOOKMARK":
+            self._apply_node(change, node)
+        return node.resource_version or self._position
+
+    def _apply_odd(self, line: bytes, why: str) -> str:
+        """Raise the error that it is, or leave out the change of a Node that cannot be read."""
         try:
             event = decode_event(line)
         except Undecodable:
@@ -204,24 +220,17 @@ class NodeInformer:
             raise
         if event.type == "ERROR":
             self._raise(event)
-        if event.type != "BOOKMARK":
-            try:
-                self._apply_node(event.type, decode_node(event.raw))
-            except Undecodable as error:
-                _log.warning("a node cannot be read; its change is left out", why=str(error))
-        return version or self._position
-
-    def _is_known(self, change: str, name: str, version: str) -> bool:
-        """Whether a writer has put in this very change, as nearly always, or what comes later."""
-        known = self._nodes.get(name)
-        if known is None:
-            return False
-        if known.resource_version == version:
-            return change != "DELETED"
-        return _number(known.resource_version) > _number(version)
+        _log.warning("a node cannot be read; its change is left out", why=why)
+        with suppress(Undecodable):
+            return decode_version(event.raw)
+        return self._position
 
     def _apply_node(self, change: str, node: Node) -> None:
         known = self._nodes.get(node.name)
+        if known and version_number(known.resource_version) > version_number(
+            node.resource_version
+        ):
+            return  # a writer has put in what comes later
         if change == "DELETED":
             self._nodes.pop(node.name, None)
         else:
@@ -292,11 +301,6 @@ class NodeInformer:
             self._failures = 1
         doubled: float = _FIRST_DELAY * 2 ** min(max(self._failures - 1, 0), 10)
         return min(doubled, _LAST_DELAY) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-
-
-def _number(version: str) -> int:
-    """A resourceVersion as the number that it is (KEP-5504); 0 when it is none."""
-    return int(version) if version.isdecimal() else 0
 
 
 def _is_same(before: Node | None, after: Node | None) -> bool:

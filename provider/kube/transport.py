@@ -46,6 +46,7 @@ class Request:
     params: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     content_type: str = "application/json"
+    accept: str = "application/json"
 
     def __str__(self) -> str:
         return f"{self.verb} {self.path.rpartition('/v1/')[2] or self.path}"
@@ -69,7 +70,7 @@ class Transport:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            headers={"User-Agent": _USER_AGENT, "Accept": "application/json"},
+            headers={"User-Agent": _USER_AGENT},
             cookie_jar=aiohttp.DummyCookieJar(),
             connector=aiohttp.TCPConnector(socket_factory=open_socket if self._fence else None),
         )
@@ -163,6 +164,7 @@ class Transport:
         self, request: Request, limits: aiohttp.ClientTimeout, headers: dict[str, str]
     ) -> aiohttp.ClientResponse:
         data: bytes | aiohttp.BytesPayload | None = None
+        headers = headers | {"Accept": request.accept}
         if request.body is not None:
             data = raw = msgspec.json.encode(request.body)
             headers = headers | {"Content-Type": request.content_type}

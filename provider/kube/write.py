@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from provider.errors import Conflict
 
-from .encode import depends_on_others, main_write, status_write
+from .encode import depends_on_others, is_bound_to_version, main_write, status_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,29 +24,23 @@ _TRIES = 5
 _PAUSE = 0.02
 
 
-async def apply_patch(
-    api: KubeApi, node: Node, patch: NodePatch, saw: Callable[[Node], object] = lambda _: None
-) -> Node:
-    """The Node after `patch`, which was planned for `node`: two writes at most.
-
-    `saw` is called with the Node as each of them leaves it.
+async def apply_patch(api: KubeApi, node: Node, patch: NodePatch) -> str:
+    """The Node's resourceVersion after `patch`, which was planned for `node`: two writes at most.
 
     Addresses first, then labels, annotations, providerID and taints in one write, so that nobody
     ever sees the taint gone and no InternalIP (k/k#120720); a node that is half done stays
     tainted. Only the taints that the patch adds or removes are touched, whatever others add or
-    remove meanwhile (k/k#128304).
+    remove meanwhile (k/k#128304). What else they changed the watch tells.
 
     Conflict when it is another Node now, its addresses are others than those written, or others
     win every race for the taints; the other KubeErrors as the calls raise them.
     """
     now = node
     if patch.has_status:
-        now = await api.patch_node_status(node.name, status_write(node, patch))
-        saw(now)
+        now = await _write_status(api, node, patch)
     if patch.has_main:
-        now = await _write_main(api, node, now, patch)
-        saw(now)
-    return now
+        return await _write_main(api, node, now, patch)
+    return now.resource_version
 
 
 async def apply_planned(
@@ -75,14 +69,26 @@ async def apply_planned(
     raise AssertionError  # the last try returns or raises
 
 
-async def _write_main(api: KubeApi, before: Node, now: Node, patch: NodePatch) -> Node:
-    """The Node after the second write; `before` is what the patch was planned for."""
+async def _write_status(api: KubeApi, node: Node, patch: NodePatch) -> Node:
+    """The Node after the first write.
+
+    What others have changed meanwhile is in it only when the second write would else undo that.
+    """
+    write = status_write(node, patch)
+    if patch.has_main and is_bound_to_version(node, patch):
+        return await api.patch_node_status(node.name, write)
+    version = await api.write_node_status(node.name, write)
+    return replace(node, addresses=patch.addresses or (), resource_version=version)
+
+
+async def _write_main(api: KubeApi, before: Node, now: Node, patch: NodePatch) -> str:
+    """The version after the second write; `before` is what the patch was planned for."""
     addresses = now.addresses
     for left in reversed(range(_TRIES)):
         if now.uid != before.uid or now.addresses != addresses or _is_outdated(patch, before, now):
             raise Conflict(f"nodes/{before.name} has changed.")
         try:
-            return await api.patch_node(now.name, main_write(now, rebase(patch, before, now)))
+            return await api.write_node(now.name, main_write(now, rebase(patch, before, now)))
         except Conflict:
             if not left or patch.taints is None:
                 raise

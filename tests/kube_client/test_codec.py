@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provider.kube.codec import Undecodable, decode_event, decode_head, decode_node, decode_page
+from provider.kube.codec import (
+    Undecodable,
+    decode_event,
+    decode_node,
+    decode_node_event,
+    decode_page,
+    decode_version,
+)
 from provider.kube.encode import (
     JSON_PATCH,
     MERGE_PATCH,
@@ -122,17 +129,26 @@ def test_ready_follows_its_condition(status: str, *, expected: bool | None) -> N
 
 @given(st.binary())
 def test_noise_is_undecodable_and_nothing_else(raw: bytes) -> None:
-    for decode in (decode_node, decode_page, decode_event):
+    for decode in (decode_node, decode_page, decode_event, decode_node_event, decode_version):
         with pytest.raises(Undecodable):
             decode(raw)
-    assert decode_head(raw) == ("", "", "")
 
 
-def test_the_head_of_an_event_is_told_without_its_node() -> None:
-    node = b'{"metadata": {"name": "a", "resourceVersion": "7", "labels": 1}}'
+def test_an_event_of_a_node_is_read_at_one_go() -> None:
+    raw = json.dumps(FULL).encode()
 
-    assert decode_head(b'{"type": "MODIFIED", "object": %b}' % node) == ("MODIFIED", "a", "7")
-    assert decode_head(b'{"type": "ERROR", "object": {"kind": "Status"}}') == ("", "", "")
+    read = decode_node_event(b'{"type": "MODIFIED", "object": %b}' % raw)
+
+    assert read == ("MODIFIED", decode_node(raw))
+
+
+def test_a_version_is_read_from_an_object_of_any_kind() -> None:
+    brief = b'{"kind": "PartialObjectMetadata", "metadata": {"resourceVersion": "7", "labels": 1}}'
+
+    assert decode_version(brief) == "7"
+    assert decode_version(json.dumps(FULL).encode()) == "211"
+    with pytest.raises(Undecodable):
+        decode_version(b'{"kind": "Status", "metadata": {}}')
 
 
 @given(st.integers(0, len(json.dumps(FULL)) - 1))
