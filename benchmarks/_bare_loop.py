@@ -1,7 +1,8 @@
 """The least that initialising nodes can cost in Python: a bare aiohttp loop, as a process.
 
-Standard input has one line of JSON: the kubeconfig's path, the number of workers and, for each
-node, the writes to make in turn, each as path, content type and body. It stays when all is written
+Standard input has one line of JSON: the kubeconfig's path, the number of workers, the form of the
+answers and, for each node, the writes to make in turn, each as path, content type and body. It
+stays when all is written
 until standard input ends, so that it can be looked at. It reads every answer whole and looks at
 nothing but its status. It keeps no watch, understands no Node and says nothing about one.
 """
@@ -34,13 +35,15 @@ async def work(session: aiohttp.ClientSession, nodes: list[list[_Write]]) -> Non
                     sys.exit(f"bare loop: {path}: {reply.status} {answer.decode()[:300]}")
 
 
-async def main(access: dict[str, Any], workers: int, nodes: list[list[_Write]]) -> None:
+async def main(
+    access: dict[str, Any], workers: int, accept: str, nodes: list[list[_Write]]
+) -> None:
     """Make all writes to the cluster of this kubeconfig."""
     cluster = access["clusters"][0]["cluster"]
     headers = {
         "Authorization": f"Bearer {access['users'][0]['user']['token']}",
         "User-Agent": USER_AGENT,
-        "Accept": "application/json",
+        "Accept": accept,
     }
     trust = ssl.create_default_context(cafile=cluster["certificate-authority"])
     async with aiohttp.ClientSession(
@@ -52,5 +55,5 @@ async def main(access: dict[str, Any], workers: int, nodes: list[list[_Write]]) 
 if __name__ == "__main__":
     task = json.loads(sys.stdin.readline())
     kubeconfig = json.loads(Path(task["kubeconfig"]).read_text())
-    asyncio.run(main(kubeconfig, task["workers"], task["nodes"][::-1]))
+    asyncio.run(main(kubeconfig, task["workers"], task["accept"], task["nodes"][::-1]))
     sys.stdin.read()

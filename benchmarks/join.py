@@ -19,6 +19,10 @@ API server and etcd run on the same machine, so its processors are what a join w
 of all CPU seconds, the client's and theirs, says the same as that of the times, and moves far less
 when others use the machine. What goes by the clock (Events, idle servers) weighs more then.
 
+The loop takes the API server's usual answers, which are whole Nodes. With `--brief` another one
+takes its turn as well, which asks for the metadata alone, as the product does: what is left of the
+ratio then is what the product does beside its writes.
+
 The bodies are those of a product's round that is not counted: what it made of a node is written
 again by the loop, through the product's own codec. After each round all nodes must look alike.
 """
@@ -41,16 +45,18 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from provider.kube.api import METADATA
 from provider.kube.encode import main_write, status_write
 from provider.model import TAINT_UNINITIALIZED, NodePatch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from _clock import Result
 
     from provider.model import Node
 
+PRODUCT, LOOP, BRIEF_LOOP = "product", "bare loop", "brief loop"
 BARE_LOOP = Path(__file__).with_name("_bare_loop.py")
 PROFILED = Path(__file__).with_name("_profiled.py")
 
@@ -79,37 +85,39 @@ def bodies(before: Node, after: Node) -> list[tuple[str, str, str]]:
 # ---- the two -----------------------------------------------------------------------------------
 
 
-async def bare_loop(bench: Rounds, model: Mapping[str, Node]) -> Result:
+async def bare_loop(bench: Rounds, model: Mapping[str, Node], accept: str) -> Result:
     """A round of the bare loop, which makes of all nodes what they are in `model`."""
     await bench.stage.set_up()
     before = await bench.stage.nodes()
     task = {
         "kubeconfig": str(bench.kubeconfig),
         "workers": bench.workers,
+        "accept": accept,
         "nodes": [bodies(before[name], model[name]) for name in model],
     }
     line = json.dumps(task).encode() + b"\n"
     return await bench.measured(BARE_USER_AGENT, sys.executable, BARE_LOOP, stdin=line)
 
 
-async def measure(bench: Rounds, count: int) -> tuple[list[Result], list[Result]]:
-    """The results of the product and of the bare loop, round by round."""
+async def measure(bench: Rounds, count: int, *, has_brief: bool) -> dict[str, list[Result]]:
+    """The results of the product and of each loop, round by round."""
     say("a round of the product that is not counted")
     await bench.product(CONSOLE_SCRIPT)
     model = await bench.stage.nodes()
-    products: list[Result] = []
-    loops: list[Result] = []
+    turns = {
+        PRODUCT: partial(bench.product, CONSOLE_SCRIPT),
+        LOOP: partial(bare_loop, bench, model, "application/json"),
+    }
+    if has_brief:
+        turns[BRIEF_LOOP] = partial(bare_loop, bench, model, METADATA)
+    results: dict[str, list[Result]] = {name: [] for name in turns}
     for n in range(count):
-        turns = [
-            ("product", partial(bench.product, CONSOLE_SCRIPT), products),
-            ("bare loop", partial(bare_loop, bench, model), loops),
-        ]
-        for name, turn, results in turns if n % 2 == 0 else turns[::-1]:
-            result = await turn()
-            results.append(result)
+        for name in turns if n % 2 == 0 else reversed(turns):
+            result = await turns[name]()
+            results[name].append(result)
             require_alike(await bench.stage.nodes(), model, name)
             say(f"round {n + 1} of {count}, {name}: {result.seconds:.2f} s")
-    return products, loops
+    return results
 
 
 def require_alike(nodes: Mapping[str, Node], model: Mapping[str, Node], name: str) -> None:
@@ -125,25 +133,36 @@ async def run(arguments: argparse.Namespace, assets: Path) -> None:
         async with rounds(
             assets, Path(folder), arguments.nodes, arguments.workers, kcm=arguments.kcm
         ) as bench:
-            products, loops = await measure(bench, arguments.rounds)
+            results = await measure(bench, arguments.rounds, has_brief=arguments.brief)
             if arguments.profile:
                 say("a round of the product that is profiled and not counted")
                 await bench.product(sys.executable, PROFILED, arguments.profile)
-    report(arguments, products, loops)
+    report(arguments, results)
 
 
 # ---- the report --------------------------------------------------------------------------------
 
 
-def report(
-    arguments: argparse.Namespace, products: Sequence[Result], loops: Sequence[Result]
-) -> None:
+def ratios(
+    products: Sequence[Result], loops: Sequence[Result], value: Callable[[Result], float]
+) -> list[float]:
+    """The product's to the loop's, round by round."""
+    return [value(p) / value(b) for p, b in zip(products, loops, strict=True)]
+
+
+def seconds(result: Result) -> float:
+    """From the first write to the last."""
+    return result.seconds
+
+
+def all_cpu(result: Result) -> float:
+    """CPU seconds of client, API server and etcd."""
+    return result.cpu + result.server_cpu
+
+
+def report(arguments: argparse.Namespace, results: Mapping[str, Sequence[Result]]) -> None:
     """Print the table; write the numbers to a file when one is named."""
-    ratios = [p.seconds / b.seconds for p, b in zip(products, loops, strict=True)]
-    cpu_ratios = [
-        (p.cpu + p.server_cpu) / (b.cpu + b.server_cpu)
-        for p, b in zip(products, loops, strict=True)
-    ]
+    products = results[PRODUCT]
     title = f"{arguments.nodes} nodes, {arguments.workers} workers, medians"
     caption = (
         "p50, p99: of a node; CPU s: the client's, then API server's and etcd's; MiB: peak RSS"
@@ -152,13 +171,15 @@ def report(
     table.add_column(no_wrap=True)
     for head in HEADS:
         table.add_column(head, justify="right", no_wrap=True)
-    for name, results in (("product", products), ("bare loop", loops)):
-        table.add_row(name, *columns(arguments.nodes, results))
+    for name, rows in results.items():
+        table.add_row(name, *columns(arguments.nodes, rows))
     console = Console()
     console.print(table)
-    console.print("product / bare loop:")
-    console.print(f"  seconds  {summary(ratios)}")
-    console.print(f"  all CPU  {summary(cpu_ratios)}")
+    for name, loops in results.items():
+        if name != PRODUCT:
+            console.print(f"product / {name}:")
+            console.print(f"  seconds  {summary(ratios(products, loops, seconds))}")
+            console.print(f"  all CPU  {summary(ratios(products, loops, all_cpu))}")
     leads = [result.lead for result in products if result.lead is not None]
     console.print(f"seconds before the product's first write: {summary(leads)}")
     if arguments.json:
@@ -166,10 +187,10 @@ def report(
             "nodes": arguments.nodes,
             "workers": arguments.workers,
             "kcm": arguments.kcm,
-            "ratio": statistics.median(ratios),
-            "cpu_ratio": statistics.median(cpu_ratios),
+            "ratio": statistics.median(ratios(products, results[LOOP], seconds)),
+            "cpu_ratio": statistics.median(ratios(products, results[LOOP], all_cpu)),
             "product": [asdict(result) for result in products],
-            "bare_loop": [asdict(result) for result in loops],
+            "bare_loop": [asdict(result) for result in results[LOOP]],
         }
         arguments.json.write_text(json.dumps(numbers, indent=2) + "\n")
 
@@ -180,6 +201,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=32, help="of the product and of the loop")
+    parser.add_argument("--brief", action="store_true", help="also a loop with short answers")
     parser.add_argument("--kcm", action="store_true", help="with kube-controller-manager")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
     parser.add_argument(

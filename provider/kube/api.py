@@ -35,7 +35,7 @@ _NODES = "/api/v1/nodes"
 _LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{LEASE_NAMESPACE}/leases"
 # Of an object that was written only the metadata: turning all of a Node into JSON costs the API
 # server a sixth of such a request. Whoever does not know the form sends the whole object.
-_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json"
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json"
 _MISSING = "Is this the address of a Kubernetes API server?"
 
 
@@ -193,7 +193,7 @@ class KubeApi(Client):
         )
 
     async def _write_node(self, resource: str, path: str, write: Write) -> str:
-        request = Request("patch", resource, path, {}, write.body, write.content_type, _METADATA)
+        request = Request("patch", resource, path, {}, write.body, write.content_type, METADATA)
         return await self._decoded(request, decode_version)
 
     async def _node(self, request: Request) -> Node:

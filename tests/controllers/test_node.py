@@ -195,6 +195,68 @@ async def test_writes_that_fail_for_long_become_rare(tmp_path: Path) -> None:
         assert lab.reconciles("error") <= 17 + lab.engine.requests.counts["GET /vms"] + 2
 
 
+# ---- until the informer has what was written ---------------------------------------------------
+
+
+async def test_what_was_written_here_is_no_reason_for_another_look(tmp_path: Path) -> None:
+    async with working(tmp_path, vm("w")) as lab:
+        lab.kubelet("w")
+        await until(lambda: lab.events("Synced"))
+        lab.vm("w").set_addresses(["10.0.0.9"])
+        await until(lambda: lab.reconciles("written") == 2)
+        await asyncio.sleep(10)
+
+        assert lab.informer.nodes["w"].addresses[0].address == "10.0.0.9"
+        assert lab.reconciles("unchanged") == 0
+
+
+async def test_what_another_writes_between_a_look_and_its_write_is_looked_at(
+    tmp_path: Path,
+) -> None:
+    zone = "topology.kubernetes.io/zone"
+    async with working(tmp_path, vm("w")) as lab:
+        lab.kubelet("w")
+        await until(lambda: lab.events("Synced"))
+        lab.cluster.faults.latency = 1
+        writes = len(lab.writes("PATCH"))
+        lab.vm("w").set_addresses(["10.0.0.9"])
+        await until(lambda: len(lab.writes("PATCH")) > writes)
+        lab.cluster.nodes.patch("w", {"metadata": {"labels": {zone: None}}})
+        await until(lambda: zone in lab.node("w")["metadata"]["labels"])
+
+        assert lab.node("w")["status"]["addresses"][0]["address"] == "10.0.0.9"
+        assert [status for _, status in lab.writes("PATCH")[writes:]] == [200, 200]
+
+
+async def test_a_look_waits_until_the_watch_tells_of_the_last_write(tmp_path: Path) -> None:
+    async with working(tmp_path, vm("w")) as lab:
+        lab.cluster.faults.latency = 1
+        lab.kubelet("w")
+        await until(lambda: len(lab.writes("PATCH")) == 2)
+        lab.cluster.faults.silence_watches()
+        await until(lambda: lab.reconciles("written") == 1)
+        lab.vm("w").set_addresses(["10.0.0.9"])
+        await until(lambda: lab.reconciles("waiting"))
+        assert len(lab.writes("PATCH", "/nodes/w")) == 2
+        await until(lambda: lab.reconciles("written") == 2)
+
+        assert lab.node("w")["status"]["addresses"][0]["address"] == "10.0.0.9"
+        assert lab.metric("informer_restarts_total", reason="idle") == 1
+
+
+async def test_a_version_that_never_comes_is_waited_for_until_the_next_resync(
+    tmp_path: Path,
+) -> None:
+    async with working(tmp_path, vm("w"), intervals={"resync": "1m"}) as lab:
+        lab.kubelet("w")
+        await until(lambda: lab.events("Synced"))
+        lab.nodes._written["w"] = 10**9, None  # as if etcd were restored from a backup
+        lab.vm("w").set_addresses(["10.0.0.9"])
+        await until(lambda: lab.reconciles("written") == 2)
+
+        assert lab.node("w")["status"]["addresses"][0]["address"] == "10.0.0.9"
+
+
 # ---- many nodes --------------------------------------------------------------------------------
 
 

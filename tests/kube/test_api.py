@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,11 @@ import pytest
 
 from provider.errors import Conflict, Forbidden, Invalid, KubeError, NotFound
 from provider.kube.access import load_access
-from provider.kube.api import KubeApi
+from provider.kube.api import METADATA, KubeApi
 from provider.kube.encode import JSON_PATCH, MERGE_PATCH, Write
 from provider.kube.recorder import EventRecorder
 from provider.kube.rights import Right
+from provider.kube.transport import Request
 from provider.kube.write import apply_patch
 from provider.metrics import Metrics
 from provider.model import (
@@ -102,6 +104,22 @@ async def test_a_node_is_initialised_by_two_writes(
         ("patch", "status", 200),
         ("patch", "", 200),
     ]
+
+
+async def test_a_write_is_answered_with_no_more_than_the_metadata(
+    api: KubeApi, node_prefix: str
+) -> None:
+    node = await api.create_node(new(f"{node_prefix}a"))
+    label = {"metadata": {"labels": {"x": "y"}}}
+    path = f"/api/v1/nodes/{node.name}"
+
+    raw = await api._transport.send(
+        Request("patch", "nodes", path, {}, label, MERGE_PATCH, METADATA)
+    )
+
+    answer = json.loads(raw)
+    assert answer.keys() == {"kind", "apiVersion", "metadata"}
+    assert int(answer["metadata"]["resourceVersion"]) > int(node.resource_version)
 
 
 async def test_a_write_that_changes_nothing_leaves_the_version(

@@ -45,6 +45,23 @@ def _use_client(kubeconfig: str) -> tuple[list[str], str, list[tuple[str, str]]]
     return [node.metadata.name for node in nodes], nodes[0].spec.provider_id, events
 
 
+async def test_metadata_alone_is_told_when_that_is_wanted() -> None:
+    brief = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+    headers = {"Content-Type": "application/merge-patch+json"}
+    async with started() as wire:
+        wire.cluster.nodes.create(node("a"))
+        documents = []
+        for accept in (f"{brief}, application/json", "application/json", brief):
+            wanted = headers | {"Accept": accept}
+            async with wire.session.patch(f"{NODES}/a", json={}, headers=wanted) as reply:
+                documents.append(await reply.json())
+
+    kinds = [one["kind"] for one in documents]
+    assert kinds == ["PartialObjectMetadata", "Node", "PartialObjectMetadata"]
+    assert documents[0].keys() == {"kind", "apiVersion", "metadata"}
+    assert documents[0]["metadata"] == documents[1]["metadata"]
+
+
 async def test_a_wrong_token_is_refused() -> None:
     async with started(token="right") as wire:
         answers = []

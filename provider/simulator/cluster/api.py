@@ -130,7 +130,7 @@ class Api:
         page = listing.read_page(
             store, store[resource.storage], _selector(request, target), request.query
         )
-        if _wants_table(request):
+        if _wanted_form(request) == "Table":
             include = request.query.get("includeObject", "Metadata")
             items = [to_wire(resource, item) for item in page.objects]
             return _json(build_table(resource, items, page.metadata, include=include))
@@ -232,8 +232,11 @@ def _json(body: Object, *, code: int = 200) -> web.Response:
 def _answer(
     request: web.Request, resource: Resource, found: Object, *, code: int = 200
 ) -> web.Response:
-    if request.method == "GET" and _wants_table(request):
+    form = _wanted_form(request)
+    if request.method == "GET" and form == "Table":
         return _json(_table_of(request, resource, [found]))
+    if form == "PartialObjectMetadata":
+        found = {"kind": form, "apiVersion": "meta.k8s.io/v1", "metadata": found["metadata"]}
     return _json(found, code=code)
 
 
@@ -247,7 +250,7 @@ def _table_of(
 
 def _view(request: web.Request, resource: Resource) -> Callable[[Object], Object]:
     """What one object of a watch looks like; of tables only the first has column names."""
-    if not _wants_table(request):
+    if _wanted_form(request) != "Table":
         return lambda stored: to_wire(resource, stored)
     seen: list[bool] = []
 
@@ -265,13 +268,20 @@ def _require_acceptable(request: web.Request) -> None:
         raise status.not_acceptable()
 
 
-def _wants_table(request: web.Request) -> bool:
-    """Whether the first format that the client accepts, of those served, is a Table."""
+def _wanted_form(request: web.Request) -> str:
+    """The form that the client wants first, of those served; empty for the object itself.
+
+    Served are Tables where something is read, and metadata alone (k8s.io/apiserver negotiation).
+    """
     for clause in request.headers.get("Accept", "").split(","):
         media, *parameters = (part.strip() for part in clause.split(";"))
-        if media == "application/json":
-            return "as=Table" in parameters and "v=v1" in parameters
-    return False
+        if media != "application/json":
+            continue
+        for form in ("Table", "PartialObjectMetadata"):
+            if f"as={form}" in parameters and "v=v1" in parameters:
+                return form
+        return ""
+    return ""
 
 
 def _selector(request: web.Request, target: Target) -> Selector:
