@@ -195,6 +195,24 @@ async def test_writes_that_fail_for_long_become_rare(tmp_path: Path) -> None:
         assert lab.reconciles("error") <= 17 + lab.engine.requests.counts["GET /vms"] + 2
 
 
+async def test_a_change_while_a_write_fails_is_looked_at_without_the_back_off(
+    tmp_path: Path,
+) -> None:
+    async with working(tmp_path, vm("w"), intervals={"poll": "1h", "resync": "1h"}) as lab:
+        lab.cluster.faults.latency = 1
+        fault = lab.cluster.faults.inject(FORBIDDEN, times=None, methods=["PATCH"], path="/nodes")
+        lab.kubelet("w")
+        await asyncio.sleep(600)  # the next try is some minutes away
+        failures, tries = lab.reconciles("error"), len(lab.writes("PATCH"))
+        lab.cluster.nodes.patch("w", {"metadata": {"labels": {"a": "1"}}})
+        await until(lambda: len(lab.writes("PATCH")) > tries, within=5)
+        lab.cluster.nodes.patch("w", {"metadata": {"labels": {"a": "2"}}})
+        await until(lambda: lab.reconciles("error") > failures, within=5)
+        lab.cluster.faults.remove(fault)
+
+        await until(lambda: lab.is_initialised("w"), within=5)
+
+
 # ---- until the informer has what was written ---------------------------------------------------
 
 
@@ -214,7 +232,7 @@ async def test_what_another_writes_between_a_look_and_its_write_is_looked_at(
     tmp_path: Path,
 ) -> None:
     zone = "topology.kubernetes.io/zone"
-    async with working(tmp_path, vm("w")) as lab:
+    async with working(tmp_path, vm("w"), intervals={"resync": "1h"}) as lab:
         lab.kubelet("w")
         await until(lambda: lab.events("Synced"))
         lab.cluster.faults.latency = 1
@@ -222,14 +240,14 @@ async def test_what_another_writes_between_a_look_and_its_write_is_looked_at(
         lab.vm("w").set_addresses(["10.0.0.9"])
         await until(lambda: len(lab.writes("PATCH")) > writes)
         lab.cluster.nodes.patch("w", {"metadata": {"labels": {zone: None}}})
-        await until(lambda: zone in lab.node("w")["metadata"]["labels"])
+        await until(lambda: zone in lab.node("w")["metadata"]["labels"], within=10)
 
         assert lab.node("w")["status"]["addresses"][0]["address"] == "10.0.0.9"
         assert [status for _, status in lab.writes("PATCH")[writes:]] == [200, 200]
 
 
 async def test_a_look_waits_until_the_watch_tells_of_the_last_write(tmp_path: Path) -> None:
-    async with working(tmp_path, vm("w")) as lab:
+    async with working(tmp_path, vm("w"), intervals={"resync": "1h"}) as lab:
         lab.cluster.faults.latency = 1
         lab.kubelet("w")
         await until(lambda: len(lab.writes("PATCH")) == 2)

@@ -498,16 +498,18 @@ async def test_retry_after_of_an_overloaded_server_is_honoured(
     assert server.requests[1].at - server.requests[0].at >= 40
 
 
+@pytest.mark.parametrize(
+    "error", [status(500, "etcdserver: no leader"), {"kind": "Status", "metadata": {}}]
+)
 async def test_an_error_event_other_than_410_makes_it_list_again(
-    connect: Connect, metrics: Metrics
+    connect: Connect, metrics: Metrics, error: dict[str, Any]
 ) -> None:
     lists = [listing(9, node("a", 3)), listing(1)]
 
     def answer(request: wire.Request) -> list[Any]:
         if not request.is_watch:
             return reply(200, lists.pop())
-        error = event("ERROR", status(500, "etcdserver: no leader"))
-        return [HEAD, error, HOUR] if lists else [HEAD, HOUR]
+        return [HEAD, event("ERROR", error), HOUR] if lists else [HEAD, HOUR]
 
     async with (
         wire.serving(answer) as server,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -120,15 +121,16 @@ async def test_taints_that_others_write_meanwhile_are_kept(
     assert {taint.key for taint in after.taints} == {"example.com/new", OTHER.key}
 
 
+@pytest.mark.parametrize("addresses", [None, ADDRESSES], ids=["one write", "two writes"])
 async def test_a_taint_that_is_added_is_added_to_what_is_there(
-    cluster: SimulatedCluster, api: KubeApi
+    cluster: SimulatedCluster, api: KubeApi, addresses: tuple[NodeAddress, ...] | None
 ) -> None:
     cluster.nodes.create(manifest(OTHER))
     node = await api.get_node("a")
     cluster.nodes.patch("a", {"spec": {"taints": [{"key": "late", "effect": "NoExecute"}]}})
 
     ours = Taint("ours", "NoSchedule")
-    after = await written(api, node, NodePatch(taints=(*node.taints, ours)))
+    after = await written(api, node, NodePatch(addresses, taints=(*node.taints, ours)))
 
     assert {taint.key for taint in after.taints} == {"late", "ours"}
 
@@ -160,8 +162,12 @@ async def test_what_the_rules_want_is_written_again_when_only_the_status_has_cha
         {"spec": {"taints": [{"key": "ruled", "value": "x", "effect": "NoSchedule"}]}},
     ],
 )
+@pytest.mark.parametrize("addresses", [None, ADDRESSES], ids=["one write", "two writes"])
 async def test_what_others_have_set_meanwhile_is_never_taken_over(
-    cluster: SimulatedCluster, api: KubeApi, change: dict[str, Any]
+    cluster: SimulatedCluster,
+    api: KubeApi,
+    change: dict[str, Any],
+    addresses: tuple[NodeAddress, ...] | None,
 ) -> None:
     cluster.nodes.create(manifest(OTHER))
     node = await api.get_node("a")
@@ -169,8 +175,9 @@ async def test_what_others_have_set_meanwhile_is_never_taken_over(
     theirs = await api.get_node("a")
 
     with pytest.raises(Conflict, match="has changed"):
-        await apply_patch(api, node, RULED)
-    assert await api.get_node("a") == theirs
+        await apply_patch(api, node, replace(RULED, addresses=addresses))
+    after = await api.get_node("a")
+    assert (after.labels, after.taints) == (theirs.labels, theirs.taints)
 
 
 async def test_a_conflict_is_overcome_by_reading_again(
