@@ -33,8 +33,8 @@ T = TypeVar("T")
 
 _NODES = "/api/v1/nodes"
 _LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{LEASE_NAMESPACE}/leases"
-# Of an object that was written only the metadata: turning all of a Node into JSON costs the API
-# server a sixth of such a request. Whoever does not know the form sends the whole object.
+# Of an object that was written only the metadata: turning all of a Node into JSON is some tenth of
+# what a write costs the API server. Whoever does not know the form sends the whole object.
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json"
 _MISSING = "Is this the address of a Kubernetes API server?"
 
@@ -121,7 +121,8 @@ class KubeApi(Client):
 
     async def create_event(self, namespace: str, event: dict[str, Any]) -> None:
         """Create an Event of core/v1; Conflict when the name is taken."""
-        await self._transport.send(Request("create", "events", _events(namespace), body=event))
+        path = _events(namespace)
+        await self._transport.send(Request("create", "events", path, body=event, accept=METADATA))
 
     async def patch_event(self, namespace: str, name: str, change: dict[str, Any]) -> None:
         """Merge `change` into an Event; NotFound when it has expired."""
