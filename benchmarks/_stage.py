@@ -27,7 +27,7 @@ from provider.simulator.scenario import (
 from tests.kube.admin import UNINITIALIZED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
     from multiprocessing.connection import Connection
 
     from provider.model import Node
@@ -163,20 +163,31 @@ class Stage:
 
     async def set_up(self) -> None:
         """Remove the nodes and Events of earlier rounds, and create the nodes anew."""
-        for path in ("/api/v1/nodes", "/api/v1/namespaces/default/events"):
-            await self._admin.call("DELETE", path)
-        names = list(self._ids)
-
-        async def create() -> None:
-            while names:
-                name = names.pop()
-                node = kubelet_node(name, self._ids[name])
-                await self._admin.call("POST", "/api/v1/nodes", node)
-
-        await asyncio.gather(*(create() for _ in range(self._workers)))
+        await self._admin.call("DELETE", "/api/v1/namespaces/default/events")
+        # All at one go is more than the API server does in the minute that a request may take.
+        await self._for_each(await self.nodes(), self._delete)
+        await self._for_each(self._ids, self._create)
         await asyncio.sleep(1)  # let the API server and etcd come to rest
         while self._kcm and not all(map(is_settled, await self._admin.nodes())):  # noqa: ASYNC110
             await asyncio.sleep(1)
+
+    async def _for_each(
+        self, names: Iterable[str], do: Callable[[str], Awaitable[object]]
+    ) -> None:
+        left = list(names)
+
+        async def work() -> None:
+            while left:
+                await do(left.pop())
+
+        await asyncio.gather(*(work() for _ in range(self._workers)))
+
+    async def _create(self, name: str) -> None:
+        node = kubelet_node(name, self._ids[name])
+        await self._admin.call("POST", "/api/v1/nodes", node)
+
+    async def _delete(self, name: str) -> None:
+        await self._admin.call("DELETE", f"/api/v1/nodes/{name}")
 
     async def nodes(self) -> dict[str, Node]:
         """All nodes as they are now."""

@@ -140,6 +140,7 @@ def main() -> None:
         with TemporaryDirectory() as folder:
             for nodes in sorted(set(arguments.sizes)):
                 points.append(measured(Path(folder), nodes, points[-1] if points else None))
+                print(table(points), file=sys.stderr, flush=True)  # a later size may fail
     except KeyboardInterrupt:
         sys.exit(130)
     print(report(points))

@@ -20,7 +20,7 @@ RESULTS = HERE / "RESULTS.md"
 
 PARTS: dict[str, tuple[str, ...]] = {
     "decode": ("decode.py",),
-    "join": ("join.py", "--nodes", "5000", "--rounds", "7"),
+    "join": ("join.py", "--nodes", "5000", "--rounds", "7", "--brief"),
     "steady": ("steady.py", "--nodes", "5000"),
     "lookup": ("lookup.py",),
     "growth": ("growth.py",),
