@@ -33,8 +33,8 @@ T = TypeVar("T")
 
 _NODES = "/api/v1/nodes"
 _LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{LEASE_NAMESPACE}/leases"
-# Of an object that was written only the metadata: turning all of a Node into JSON is some tenth of
-# what a write costs the API server. Whoever does not know the form sends the whole object.
+# Of an object that was written only its metadata: all of a Node in JSON is a twentieth of what a
+# write costs the API server. Whoever does not know the form sends the whole object.
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json"
 _MISSING = "Is this the address of a Kubernetes API server?"
 
