@@ -2,9 +2,9 @@
 
 Standard input has one line of JSON: the kubeconfig's path, the number of workers, the form of the
 answers and, for each node, the writes to make in turn, each as path, content type and body. It
-stays when all is written
-until standard input ends, so that it can be looked at. It reads every answer whole and looks at
-nothing but its status. It keeps no watch, understands no Node and says nothing about one.
+stays when all is written until standard input ends, so that it can be looked at. It reads every
+answer whole and looks at nothing but its status. It keeps no watch, understands no Node and says
+nothing about one.
 """
 
 from __future__ import annotations

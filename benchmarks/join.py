@@ -16,8 +16,8 @@ nodes to its first write, the engine's answer included. The time of a node is th
 write's arrival to its last one's answer. CPU is the client process's within the clock.
 
 API server and etcd run on the same machine, so its processors are what a join waits for: the ratio
-of all CPU seconds, the client's and theirs, says the same as that of the times, and moves far less
-when others use the machine. What goes by the clock (Events, idle servers) weighs more then.
+of all CPU seconds, the client's and theirs, says the same as that of the times. Both move when
+others use the machine, for a busy neighbour makes a CPU second do less: it takes many pairs.
 
 The loop takes the API server's usual answers, which are whole Nodes. With `--brief` another one
 takes its turn as well, which asks for the metadata alone, as the product does: what is left of the

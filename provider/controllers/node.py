@@ -172,12 +172,13 @@ class NodeController:
             return "waiting"
         decision = decide(node, self._fleet.directory, self._config)
         self._states[name] = _state(node, decision)
-        if decision.plan.patch is None:
+        patch = decision.plan.patch
+        if patch is None:
             return self._rest(node, decision)
         self._writing[name] = False
         try:
-            version = await apply_patch(self._api, node, decision.plan.patch)
-            written = apply(node, decision.plan.patch, version)
+            version = await apply_patch(self._api, node, patch)
+            written = apply(node, patch, version)
             self._written[name] = version_number(version), written
         except KubeError as error:
             return self._failed(node, error)
