@@ -299,9 +299,10 @@ _NAMES = {TAINT_SHUTDOWN: "shutdown", TAINT_OUT_OF_SERVICE: "out-of-service"}
 
 
 def _is_concerned(node: Node) -> bool:
-    return node.is_ours and (
-        not node.is_ready or not _NAMES.keys().isdisjoint([taint.key for taint in node.taints])
-    )
+    if node.is_ready and not node.taints:  # as nearly all are
+        return False
+    is_marked = not _NAMES.keys().isdisjoint([taint.key for taint in node.taints])
+    return node.is_ours and (is_marked or not node.is_ready)
 
 
 def _is_gone(one: _Judged) -> bool:

@@ -122,6 +122,11 @@ def _facts(address: IPAddress) -> _Facts:
     return _Facts(is_special, f"ipv{address.version}", int(address), str(address))
 
 
+def ip_text(address: IPAddress) -> str:
+    """The text of an address, as in the addresses of nodes."""
+    return _facts(address).text
+
+
 # ---- what the kubelet was told ---------------------------------------------------------------
 
 

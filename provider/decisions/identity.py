@@ -14,7 +14,6 @@ from enum import StrEnum
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from provider.model import ANNOTATION_ENGINE, Instance, Unreadable
 from provider.reasons import Reason
@@ -65,11 +64,13 @@ def parse_uuid(text: str) -> str | None:
 
 @_parsed
 def swapped_uuid(uuid: str) -> str:
-    """The UUID with its first three groups in the other byte order.
+    """The UUID, spelled as engines do, with its first three groups in the other byte order.
 
     Firmware before SMBIOS 2.6 stores them so.
     """
-    return str(UUID(bytes=UUID(uuid).bytes_le))
+    *three, fourth, fifth = uuid.split("-")
+    swapped = (bytes.fromhex(group)[::-1].hex() for group in three)
+    return "-".join((*swapped, fourth, fifth))
 
 
 def _canonical(uuid: str) -> str:

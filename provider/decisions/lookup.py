@@ -251,7 +251,7 @@ def _concerned(key: str, by: By | None, known: Known) -> Iterable[str]:
 def _unreadable(key: str, by: By | None, known: Known) -> str:
     """Which VM could be the one that is meant and cannot be understood; "" when there is none."""
     is_address = by in (None, By.IP) and _parse_address(key) is not None
-    is_name = by in _WEAK - {By.IP} or (by is None and _could_be_name(key))
+    is_name = by in (None, By.NAME, By.NODE) and _could_be_name(key)
     for member in known.index.unreadable.values():
         vm = member.instance
         if isinstance(vm, Unreadable) and (is_address or (is_name and not vm.name)):

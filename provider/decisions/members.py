@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from provider.decisions.addresses import parse_ip
+from provider.decisions.addresses import ip_text
 from provider.decisions.identity import node_name
 from provider.model import AddressType, Instance, Unreadable
 
@@ -23,7 +23,10 @@ _IP_TYPES = frozenset({AddressType.INTERNAL_IP, AddressType.EXTERNAL_IP})
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A readable or unreadable VM of one engine, and the addresses that its node has."""
+    """A readable or unreadable VM of one engine, and the addresses that its node has.
+
+    Those of its IPs are of what its guest reports.
+    """
 
     engine: str
     instance: Candidate
@@ -94,11 +97,11 @@ class Index:
             yield self._by_name, vm.name
         if name := node_name(vm).name:
             yield self._by_node_name, name
-        own = {parse_ip(a.address) for a in member.addresses if a.type in _IP_TYPES}
-        for address in own:
-            yield self._by_address, address
-        for address in _reported(vm) - own:
-            if not (address.is_link_local or address.is_loopback):
+        own = {a.address for a in member.addresses if a.type in _IP_TYPES}
+        for address in _reported(vm):
+            if ip_text(address) in own:
+                yield self._by_address, address
+            elif not (address.is_link_local or address.is_loopback):
                 yield self._by_report, address
 
 

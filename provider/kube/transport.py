@@ -6,6 +6,7 @@ import asyncio
 import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Self
 
@@ -62,7 +63,9 @@ class Transport:
         self, access: Access, timeout: timedelta, metrics: Metrics, fence: Fence | None = None
     ) -> None:
         self._access = access
-        self._metrics = metrics
+        # Finding a series takes longer than counting in it, and there are few.
+        self._requests = cache(metrics.api_requests.labels)
+        self._durations = cache(metrics.api_request_duration.labels)
         self._fence = fence
         self._seconds = timeout.total_seconds()
         self._limits = aiohttp.ClientTimeout(sock_connect=self._seconds / 2)
@@ -94,9 +97,7 @@ class Transport:
             self._count(request, "error")
             raise
         self._count(request, str(reply.code))
-        self._metrics.api_request_duration.labels(request.verb, request.resource).observe(
-            loop.time() - started
-        )
+        self._durations(request.verb, request.resource).observe(loop.time() - started)
         if error := error_of(reply):
             raise error
         return reply.body
@@ -199,7 +200,7 @@ class Transport:
             raise ApiUnavailable(message, remedy=error.remedy) from error
 
     def _count(self, request: Request, code: str) -> None:
-        self._metrics.api_requests.labels(request.verb, request.resource, code).inc()
+        self._requests(request.verb, request.resource, code).inc()
 
 
 def _cut(response: aiohttp.ClientResponse) -> None:

@@ -58,7 +58,7 @@ class Catalogue:
     the engine's configured name. Exists on every replica; `run` keeps it true.
 
     `epoch` is random for each process: a sequence number means something only beside it.
-    `known` is what a key is looked up in, `order` the rows of all instances by name and id,
+    `known` is what a key is looked up in, `rows` are those of instances, ordered by name and id,
     `nodes` those of Nodes by name.
     """
 
@@ -72,13 +72,12 @@ class Catalogue:
         self.epoch = secrets.token_hex(4)
         self.config = config
         self.directory = fleet.directory
-        self.order: Sequence[Row] = ()
         self.engines: Mapping[str, EngineView] = {
             i.engine.name: EngineView(i) for i in inventories
         }
         self._fleet = fleet
         self._informer = informer
-        self._rows: dict[str, Row] = {}
+        self._rows: dict[str, Row] = {}  # by place
         self._index = Index()
         self._matches = Matches(informer.nodes)
         self._ring = Ring(_REMEMBERED)
@@ -105,6 +104,11 @@ class Catalogue:
     def rows(self) -> Mapping[str, Row]:
         """The rows of instances by key."""
         return self._rows
+
+    @property
+    def order(self) -> Sequence[Row]:
+        """The rows of instances as they are now, by name and id."""
+        return tuple(self._rows.values())
 
     def row_of(self, instance_id: str) -> Row | None:
         """The row of the VM with this id, written as engines write it; None unless it is one."""
@@ -168,7 +172,7 @@ class Catalogue:
         """
         keys = [
             *((ENGINE, name) for name in self.engines),
-            *((INSTANCE, row.member.key) for row in self.order),
+            *((INSTANCE, key) for key in self.rows),
             *((NODE, name) for name in self.nodes),
         ]
         for first in range(0, len(keys), _CHAPTER):
@@ -241,8 +245,9 @@ class Catalogue:
         for places in _chunks(self._places(changed | self._matches.moved(), directory)):
             rows.update(self._remake(places, directory, changed))
             await asyncio.sleep(0)
-        is_large = sum(not self._keeps_member(*one) for one in rows.items()) > _MANY
-        self._show(directory, rows, await self._new_index(rows) if is_large else None)
+        others = [key for key, row in rows.items() if not self._keeps_member(key, row)]
+        index = await self._new_index(rows) if len(others) > _MANY else None
+        self._show(directory, rows, others, index)
 
     async def _new_index(self, rows: Mapping[str, Row | None]) -> Index:
         """The index with these rows in place of what they were before."""
@@ -292,31 +297,36 @@ class Catalogue:
             return instance_row(odd, snapshot, node, self.config)
 
     def _show(
-        self, directory: Directory, rows: Mapping[str, Row | None], index: Index | None
+        self,
+        directory: Directory,
+        rows: Mapping[str, Row | None],
+        others: Sequence[str],
+        index: Index | None,
     ) -> None:
         """Have all of it seen: not a moment with one half of it.
 
-        `index` is that of all rows as they will be; None when it is as quickly kept true.
+        `others` are the keys of members that are not as they were. `index` is that of all rows as
+        they will be; None when it is as quickly kept true.
         """
         self.directory = directory
         if index is None:
-            self._keep_index(rows)
+            self._keep_index(rows, others)
         else:
             self._index = index
         changed = [(INSTANCE, key) for key, row in rows.items() if self._put(key, row)]
-        if changed:
-            self.order = sorted(self._rows.values(), key=lambda row: row.place)
+        if others:  # else each is in its place: of thousands that takes some ms
+            self._rows = dict(sorted(self._rows.items(), key=lambda one: one[1].place))
         changed += [(NODE, name) for name in self._matches.show()]
         changed += [(ENGINE, name) for name, view in self.engines.items() if view.look(directory)]
         self._known = self._new_known(self._known.failing)
         self._ring.note(changed)
 
-    def _keep_index(self, rows: Mapping[str, Row | None]) -> None:
-        for key, row in rows.items():
-            if row is None:
-                self._index.remove(key)
-            elif not self._keeps_member(key, row):
+    def _keep_index(self, rows: Mapping[str, Row | None], others: Iterable[str]) -> None:
+        for key in others:
+            if row := rows[key]:
                 self._index.put(row.member)
+            else:
+                self._index.remove(key)
 
     def _keeps_member(self, key: str, row: Row | None) -> bool:
         """Whether the row, seen before or not, is of the very member that is in the index."""

@@ -199,7 +199,8 @@ def test_a_vm_without_a_name_that_cannot_be_understood_makes_names_unknown() -> 
     assert isinstance(look_up("worker-9", None, known), Unknown)
     assert isinstance(look_up(ID, None, known), Unknown)  # a name may look like an id
     assert isinstance(look_up(ID, By.ID, known), Absent)
-    assert isinstance(look_up(f"ovirt://{ID}", None, known), Absent)
+    for by in (None, By.NAME, By.NODE):
+        assert isinstance(look_up(f"ovirt://{ID}", by, known), Absent)
 
 
 def test_a_node_whose_engine_is_not_known_is_unknown() -> None:

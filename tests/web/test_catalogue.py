@@ -144,6 +144,24 @@ async def test_rows_are_in_order_of_their_names() -> None:
         assert [row.document.name for row in there.catalogue.order] == ["a", "b", "c"]
 
 
+async def test_rows_stay_in_order_whatever_changes() -> None:
+    async with world() as there:
+        a, b, c = vms("a", "b", "c")
+        there.list(c, a, b)
+        await there.shown()
+        there.put(node("a", system_uuid=a.id))
+        await there.shown()
+        there.list(replace(a, name="d"), b, c)
+        await there.shown()
+        moved = [row.document.name for row in there.catalogue.order]
+        there.list(replace(a, name="d"), c, *vms("bb"))
+        await there.shown()
+        given = [key for part in there.catalogue.everything() for kind, key, _ in part]
+
+    assert moved == ["b", "c", "d"]
+    assert given[1:-1] == [f"east/{vm.id}" for vm in (*vms("bb"), c, a)]
+
+
 async def test_an_instance_tells_its_node_and_the_node_its_instance() -> None:
     async with world() as there:
         there.list(instance("worker-1"))
