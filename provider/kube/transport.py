@@ -165,10 +165,10 @@ class Transport:
         self, request: Request, limits: aiohttp.ClientTimeout, headers: dict[str, str]
     ) -> aiohttp.ClientResponse:
         data: bytes | aiohttp.BytesPayload | None = None
-        headers = headers | {"Accept": request.accept}
+        headers = {**headers, "Accept": request.accept}
         if request.body is not None:
             data = raw = msgspec.json.encode(request.body)
-            headers = headers | {"Content-Type": request.content_type}
+            headers["Content-Type"] = request.content_type
             if self._fence and request.verb in _WRITES:
                 data = self._fence.body(request, raw, request.content_type)
         return await self._session.request(

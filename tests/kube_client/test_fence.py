@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import socket
 import sys
@@ -165,6 +166,37 @@ async def test_a_write_that_hangs_is_given_up_after_a_second(
     cluster.faults.thaw()
     await asyncio.sleep(1)
     assert "a" not in cluster.nodes.get("n1")["metadata"]["labels"]
+
+
+async def test_an_error_in_the_moment_of_the_end_is_not_told_as_one_that_nobody_saw() -> None:
+    loop = asyncio.get_running_loop()
+    told: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _loop, context: told.append(context))
+    broken = loop.create_future()
+
+    async def exchange() -> None:
+        await broken
+        raise OutcomeUnknown("broken")
+
+    writing = asyncio.ensure_future(Fence(Held()).finish(exchange()))
+    await asyncio.sleep(0.1)
+    broken.set_result(None)
+    await asyncio.sleep(0)  # the exchange has ended, and who waits for it does not know yet
+    writing.cancel()
+    await asyncio.wait((writing,))
+    assert writing.cancelled()
+    del writing
+    gc.collect()
+
+    assert not told
+
+
+async def test_who_waits_for_a_write_that_is_cancelled_ends_with_it() -> None:
+    async def exchange() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await Fence(Held()).finish(exchange())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other kernels have no such option")
