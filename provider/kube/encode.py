@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from provider.model import ANNOTATION_APPLIED
@@ -159,6 +160,7 @@ def _additions(patch: NodePatch) -> list[dict[str, Any]]:
     return [{"op": "add", "path": path, "value": value} for path, value in pairs]
 
 
+@lru_cache(maxsize=1024)  # thousands of nodes get the same labels
 def _pointer(key: str) -> str:
     """`key` as one step of a JSON pointer (RFC 6901)."""
     return key.replace("~", "~0").replace("/", "~1")
