@@ -299,9 +299,9 @@ _NAMES = {TAINT_SHUTDOWN: "shutdown", TAINT_OUT_OF_SERVICE: "out-of-service"}
 
 
 def _is_concerned(node: Node) -> bool:
-    if not node.is_ours or (node.is_ready and not node.taints):  # as nearly all are
-        return False
-    return not node.is_ready or not _NAMES.keys().isdisjoint([taint.key for taint in node.taints])
+    return node.is_ours and (
+        not node.is_ready or not _NAMES.keys().isdisjoint([taint.key for taint in node.taints])
+    )
 
 
 def _is_gone(one: _Judged) -> bool:

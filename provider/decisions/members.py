@@ -25,7 +25,7 @@ _IP_TYPES = frozenset({AddressType.INTERNAL_IP, AddressType.EXTERNAL_IP})
 class Member:
     """A readable or unreadable VM of one engine, and the addresses that its node has.
 
-    Those of its IPs are of what its guest reports.
+    Its IP addresses are among those that its guest reports.
     """
 
     engine: str

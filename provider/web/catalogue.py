@@ -314,7 +314,7 @@ class Catalogue:
         else:
             self._index = index
         changed = [(INSTANCE, key) for key, row in rows.items() if self._put(key, row)]
-        if others:  # else each is in its place: of thousands that takes some ms
+        if others:  # only they may stand elsewhere, and to sort thousands takes some ms
             self._rows = dict(sorted(self._rows.items(), key=lambda one: one[1].place))
         changed += [(NODE, name) for name in self._matches.show()]
         changed += [(ENGINE, name) for name, view in self.engines.items() if view.look(directory)]
