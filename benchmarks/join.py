@@ -33,7 +33,7 @@ import argparse
 import json
 import statistics
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING
 
 from _bare_loop import USER_AGENT as BARE_USER_AGENT
 from _join import CONSOLE_SCRIPT, HEADS, Rounds, columns, conduct, look, rounds, say, summary
+from msgspec.structs import replace
 from rich import box
 from rich.console import Console
 from rich.table import Table

@@ -6,9 +6,10 @@ a clock or knows a wire format.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,16 +69,14 @@ class InstanceStatus(StrEnum):
     WAIT_FOR_LAUNCH = "wait_for_launch"
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
+class Tag(Struct, frozen=True):
     """A tag of an engine and the name of its parent; None under the root tag."""
 
     name: str
     parent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster:
+class Cluster(Struct, frozen=True):
     """A cluster of an engine.
 
     `has_unique_name` is false when another cluster of the engine is called alike, by its plain
@@ -89,16 +88,14 @@ class Cluster:
     has_unique_name: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Nic:
+class Nic(Struct, frozen=True):
     """A virtual network card; the MAC in lower case, None when it has none."""
 
     name: str
     mac: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
+class Interface(Struct, frozen=True):
     """A network interface as the guest agent reports it; the MAC in lower case."""
 
     name: str
@@ -106,8 +103,7 @@ class Interface:
     addresses: tuple[IPAddress, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
+class Instance(Struct, frozen=True):
     """One VM of an engine, as much of it as the program needs.
 
     `id` is the VM's UUID in lower case; `engine` the configured name of its engine; `engine_id`
@@ -142,8 +138,7 @@ class Instance:
         return self.cluster.data_center if self.cluster else None
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(Struct, frozen=True):
     """A VM that exists but whose representation could not be understood, and why."""
 
     id: str
@@ -161,8 +156,7 @@ STALE_STATUSES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """One complete listing of the selected instances of one engine.
 
     `taken` is the engine's clock and `started` the event loop's clock (seconds) when the listing
@@ -192,16 +186,14 @@ class AddressType(StrEnum):
     EXTERNAL_DNS = "ExternalDNS"
 
 
-@dataclass(frozen=True, slots=True)
-class NodeAddress:
+class NodeAddress(Struct, frozen=True):
     """One entry of `status.addresses`; the type is a plain string as others may write any."""
 
     type: str
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class Taint:
+class Taint(Struct, frozen=True):
     """One entry of `spec.taints`; `time_added` is kept as it was written (RFC 3339)."""
 
     key: str
@@ -210,8 +202,7 @@ class Taint:
     time_added: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """A Kubernetes Node, as much of it as the program needs.
 
     `is_ready` is None while there is no Ready condition or its status is Unknown.
@@ -268,8 +259,7 @@ class Level(StrEnum):
     WAITING = "Waiting"
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """Something to say about a node: an Event, or with WAITING only what `explain` shows."""
 
     level: Level
@@ -277,8 +267,7 @@ class Notice:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """The labels and taints that rules want on a node, besides what others put there."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -288,8 +277,7 @@ class Wanted:
 NOTHING_WANTED = Wanted()
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceMetadata:
+class InstanceMetadata(Struct, frozen=True):
     """What a node of this instance shall look like (InstanceMetadata of k8s.io/cloud-provider).
 
     `labels` are all that the program keeps true on the node: the pairs of type, zone and region
@@ -311,8 +299,7 @@ class InstanceMetadata:
     wanted: Wanted = NOTHING_WANTED
 
 
-@dataclass(frozen=True, slots=True)
-class NodePatch:
+class NodePatch(Struct, frozen=True):
     """What to write to one node; None and empty members are left as they are.
 
     `taints` is the whole list that shall remain. A label or annotation that is None goes.
@@ -337,8 +324,7 @@ class NodePatch:
         return bool(self.labels or self.annotations or self.provider_id or self.taints is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class NewNode:
+class NewNode(Struct, frozen=True):
     """A Node to register for an instance whose kubelet has not come, and what to say on it."""
 
     name: str

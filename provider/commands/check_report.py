@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from provider.decisions.outcomes import Outcome, Stranger
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """All that `check` has found out.
 
     `excluded` are VMs with the tag that are not selected, and why; `hints` say by node which VM

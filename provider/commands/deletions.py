@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from provider.commands import options, terminal
 from provider.commands.gather import Listings, configuration, list_engines, list_nodes
@@ -44,8 +45,7 @@ class NothingAllowed(ProviderError):
     """Which nodes are to be let go is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """A node that is not ready and whose VM no listing has, and why it is still there."""
 
     node: Node
@@ -53,8 +53,7 @@ class Held:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Struct, frozen=True):
     """All that can be said of deletions now; `trouble` when the record cannot be understood."""
 
     record: Record

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from rich.table import Table
 from rich.text import Text
 
@@ -23,7 +23,9 @@ _SIGNS = {"+": "green", "-": "red", " ": ""}
 def as_json(explanation: Explanation) -> dict[str, Any]:
     """The explanation for scripts."""
     renamed = {"attitude": "managed", "identity": "is", "remarks": "notices"}
-    return {renamed.get(name, name): value for name, value in asdict(explanation).items()}
+    return {
+        renamed.get(name, name): value for name, value in msgspec.to_builtins(explanation).items()
+    }
 
 
 def print_explanation(explanation: Explanation) -> None:

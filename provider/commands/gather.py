@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from provider.configfile import load_config
 from provider.decisions.identity import Directory, directory
@@ -28,8 +29,7 @@ def configuration(arguments: argparse.Namespace) -> Config:
     return load_config(arguments.config)
 
 
-@dataclass(frozen=True, slots=True)
-class Listings:
+class Listings(Struct, frozen=True):
     """One listing of each engine that could be asked, and the errors of the others."""
 
     snapshots: tuple[Snapshot, ...]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 
 from provider.commands import changes, get_report, options, server, terminal
 from provider.commands.engine_states import complain_of
@@ -47,8 +47,7 @@ _MATCHES = ("found", "absent", "ambiguous", "foreign", "unknown")
 _BY = ("id", "name", "provider_id", "node", "system_uuid", "ip")
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(Struct, frozen=True):
     """Something that can be got: in a few words, how it is asked for, and how it is shown."""
 
     summary: str

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
+from msgspec import Struct, field
 
 from provider.commands.server import ServerClient
 from provider.commands.server_errors import ServerError
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 _PAGE = "5000"
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """A GET of the lookup API: the parts of its path below `/v1`, filters, and what is answered.
 
     The parts are as they are meant; a provider id has slashes.

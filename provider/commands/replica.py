@@ -10,11 +10,12 @@ import asyncio
 import secrets
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from aiohttp import web
+from msgspec import Struct
+from msgspec.structs import replace
 
 from provider.commands.gather import Listings, client_of, list_nodes
 from provider.commands.questions import ask_server
@@ -72,7 +73,7 @@ async def ask_replica(config: Config, kubeconfig: Path | None, question: Questio
             raise ServerError(error.message, remedy=remedy, status=503) from error
     if isinstance(answer, NodeAnswer):  # there is no evidence but that of one listing
         told = replace(answer.explanation, evidence=None)
-        return msgspec.structs.replace(answer, explanation=told, text=text(told))
+        return replace(answer, explanation=told, text=text(told))
     return answer
 
 
@@ -111,8 +112,7 @@ class _Fleet:
         """It will never be another."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Nodes:
+class _Nodes(Struct, frozen=True):
     """The Nodes as they were listed; not `is_synced` when they could not be."""
 
     nodes: Mapping[str, Node] = field(default_factory=dict)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
 
 import structlog
+from msgspec import Struct
 
 from provider.controllers.deletion import Deleter
 from provider.controllers.history import Histories
@@ -55,8 +55,7 @@ _ASKS = 64  # instances that are asked for in one look: about a second of an eng
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Judged:
+class _Judged(Struct, frozen=True):
     """A node, what it was matched with and what is to become of it."""
 
     node: Node

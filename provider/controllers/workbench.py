@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from provider.config import Config
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from provider.metrics import Metrics
 
 
-@dataclass(frozen=True, slots=True)
-class Workbench:
+class Workbench(Struct, frozen=True):
     """What is known of Nodes (`informer`) and instances (`fleet`), and the means to act."""
 
     config: Config

@@ -7,10 +7,11 @@ addresses. Only what belongs to the machine itself may become an address of its 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from provider.decisions.identity import plausible_fqdn
 from provider.model import AddressType, NodeAddress
@@ -96,8 +97,7 @@ def _is_in(address: IPAddress, networks: Iterable[Network]) -> bool:
     return any(address in network for network in networks)
 
 
-@dataclass(frozen=True, slots=True)
-class _Facts:
+class _Facts(Struct, frozen=True):
     """What an address is by itself; `is_special` when no machine can be reached at it."""
 
     is_special: bool
@@ -130,8 +130,7 @@ def ip_text(address: IPAddress) -> str:
 # ---- what the kubelet was told ---------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class InvalidNodeIPs:
+class InvalidNodeIPs(Struct, frozen=True):
     """The annotation that names the kubelet's IPs cannot be understood, and why."""
 
     reason: str

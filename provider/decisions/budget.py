@@ -7,9 +7,11 @@ budget latches, and nothing more is deleted until the instances return or an ope
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,8 +27,7 @@ class RecordUnreadable(ValueError):
     """The record is not what the program writes: nothing may be deleted on it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Deletion:
+class Deletion(Struct, frozen=True):
     """One deletion, recorded before it is tried; `is_allowed` beside the budget by an operator."""
 
     node: str
@@ -35,8 +36,7 @@ class Deletion:
     is_allowed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """The deletions of the last hour, since when the budget is latched, and what may go anyway.
 
     `allowed` are uids of nodes that an operator lets go, latched or not. `events` name the newest
@@ -50,8 +50,7 @@ class Record:
     events: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(Struct, frozen=True):
     """How many deletions an hour has room for, and how many it had."""
 
     limit: int

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from provider.decisions.identity import (
     Absent,
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from provider.model import InstanceMetadata, Node
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """What a node was matched with, what it shall look like, and what is to be done."""
 
     match: Match

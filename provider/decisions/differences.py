@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from provider.decisions.identity import Found
 from provider.decisions.plan import apply
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
 _GONE = "no rule wants it any more"
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """A line of a diff: ` ` stays, `-` goes, `+` comes; `why` is said of what comes or goes."""
 
     sign: str

@@ -6,8 +6,9 @@ node and what a command finds out by itself are shown by the same code.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from provider.decisions.differences import Difference, differences
 from provider.decisions.identity import Absent, Ambiguous, Foreign, Found
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from provider.model import Instance, InstanceMetadata, Interface, Node, Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class MatchedInstance:
+class MatchedInstance(Struct, frozen=True):
     """The VM that the node certainly is."""
 
     id: str
@@ -33,8 +33,7 @@ class MatchedInstance:
     engine: str
 
 
-@dataclass(frozen=True, slots=True)
-class Remark:
+class Remark(Struct, frozen=True):
     """Something that would be said: as an Event of this type, or with `Waiting` here only."""
 
     level: str
@@ -42,8 +41,7 @@ class Remark:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Outlook:
+class Outlook(Struct, frozen=True):
     """What becomes of the node: the verdict's kind, why, and what must be known first."""
 
     kind: str
@@ -51,8 +49,7 @@ class Outlook:
     missing: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class EvidenceSoFar:
+class EvidenceSoFar(Struct, frozen=True):
     """What a running controller has seen of the node and heard of its VM; times are seconds ago.
 
     `listed` is when the newest listing of its engine began, None when listing it fails now.
@@ -73,16 +70,14 @@ class EvidenceSoFar:
     obstacle: str
 
 
-@dataclass(frozen=True, slots=True)
-class HowToAdopt:
+class HowToAdopt(Struct, frozen=True):
     """How a node that is not managed can be, and what would be written to it then."""
 
     command: str
     changes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Struct, frozen=True):
     """All that is to be said about one node.
 
     `match` is one of found, absent, ambiguous, foreign, unknown; `identity` says it in words, and

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from provider.model import ANNOTATION_ENGINE, Instance, Unreadable
 from provider.reasons import Reason
@@ -78,8 +79,7 @@ def _canonical(uuid: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-@dataclass(frozen=True, slots=True)
-class NodeName:
+class NodeName(Struct, frozen=True):
     """The name of an instance's node; None when nothing of the VM's name can be used."""
 
     name: str | None
@@ -135,38 +135,33 @@ class Rule(StrEnum):
     FQDN = "FQDN"
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """The node is this instance, by this rule."""
 
     instance: Instance
     rule: Rule
 
 
-@dataclass(frozen=True, slots=True)
-class Absent:
+class Absent(Struct, frozen=True):
     """No selected instance matches; `instance_id` is the one that its provider id names."""
 
     instance_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ambiguous:
+class Ambiguous(Struct, frozen=True):
     """Two instances could be the node, or two rules disagree: nothing may be done to it."""
 
     reason: str
     candidates: tuple[Instance, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Foreign:
+class Foreign(Struct, frozen=True):
     """The node belongs to another cloud provider: nothing may be done to it."""
 
     provider_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(Struct, frozen=True):
     """Which instance it is cannot be said now: nothing may be done to it."""
 
     cause: Reason
@@ -179,8 +174,7 @@ Match = Found | Absent | Ambiguous | Foreign | Unknown
 # ---- the directory ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Directory:
+class Directory(Struct, frozen=True):
     """All that the engines have told, indexed; a new one with each published snapshot.
 
     `snapshots` are by the engine's configured name. `silent` are the configured engines

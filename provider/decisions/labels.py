@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
+
+from msgspec import Struct
 
 _VALUE_LENGTH = 63
 _HASH_LENGTH = 6
@@ -13,8 +14,7 @@ _VALID_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _ENDS_LIKE_A_HASH = re.compile(rf".*-[0-9a-f]{{{_HASH_LENGTH}}}")
 
 
-@dataclass(frozen=True, slots=True)
-class LabelValue:
+class LabelValue(Struct, frozen=True):
     """A valid label value, and whether it differs from the name that it stands for."""
 
     text: str

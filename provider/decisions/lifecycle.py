@@ -7,9 +7,10 @@ a log-in failed, a permission was lost, or a VM was merely stopped.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from provider.decisions.identity import Absent, Foreign, Found
 from provider.model import (
@@ -47,8 +48,7 @@ SETTLED = 60.0  # seconds
 _STOPPED = frozenset({InstanceStatus.DOWN, InstanceStatus.SUSPENDED, InstanceStatus.IMAGE_LOCKED})
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """The parts of the configuration that decide."""
 
     deletion: Deletion
@@ -63,8 +63,7 @@ class Presence(StrEnum):
     SELECTED = "selected"
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """What is known beside the node and its match; times are seconds of the loop's clock.
 
     `listed` is when the node's engine was asked for what the match rests on, for all instances or
@@ -91,15 +90,13 @@ class Evidence:
 # ---- the verdicts ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
+class Keep(Struct, frozen=True):
     """Nothing is to be done."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """Something may have to be done; `missing` is the evidence that must come first."""
 
     reason: str
@@ -113,8 +110,7 @@ class Question(StrEnum):
     STATUS = "is it down"
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True):
     """The engine is to be asked about this instance alone, and the node to be judged again."""
 
     reason: str
@@ -122,16 +118,14 @@ class Ask:
     question: Question
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Struct, frozen=True):
     """The node would be deleted, and is not; at `level` it is said as an Event."""
 
     reason: str
     level: Level = Level.WAITING
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(Struct, frozen=True):
     """The node is to be deleted, once the engine has said the same again."""
 
     reason: str
@@ -139,16 +133,14 @@ class Delete:
     presence: Presence
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """The taint is to be added."""
 
     reason: str
     taint: Taint
 
 
-@dataclass(frozen=True, slots=True)
-class Unmark:
+class Unmark(Struct, frozen=True):
     """These taints, which are the program's own, are to be removed."""
 
     reason: str

@@ -6,10 +6,11 @@ that could have it has been listed and still answers; what two instances fit is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from provider.decisions import identity
 from provider.decisions.identity import find_instance, parse_provider_id, parse_uuid, swapped_uuid
@@ -34,8 +35,7 @@ class By(StrEnum):
     IP = "ip"
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """All that a key is looked up in.
 
     `failing` has by name why the last listing of an engine failed, also of a silent one. `index`
@@ -53,32 +53,28 @@ class Known:
 # ---- the answer ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """The key means this instance."""
 
     member: Member
     by: By
 
 
-@dataclass(frozen=True, slots=True)
-class Absent:
+class Absent(Struct, frozen=True):
     """No selected instance is meant, for certain; `instance_id` is the id that the key has."""
 
     reason: str
     instance_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ambiguous:
+class Ambiguous(Struct, frozen=True):
     """More than one instance is meant."""
 
     reason: str
     candidates: tuple[Member, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(Struct, frozen=True):
     """It cannot be said now; `instance_id` is the id that the key has."""
 
     reason: str

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from provider.decisions.addresses import instance_addresses
 from provider.decisions.identity import provider_id
@@ -84,8 +85,7 @@ def describe(instance: Instance, snapshot: Snapshot, config: Config) -> Instance
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Labels:
+class _Labels(Struct, frozen=True):
     """Values by label, and by label what had to be changed to make them of names."""
 
     values: Mapping[str, str]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import chain
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from provider.decisions.decision import decide
 from provider.decisions.identity import (
@@ -51,8 +53,7 @@ class Fate(StrEnum):
     UNMANAGED = "not managed"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What would become of one VM: the node that it is or would be, and why that or why not.
 
     `node` is None when no name can be made of the VM's; `metadata` when the VM is unreadable.
@@ -167,8 +168,7 @@ def _fate_without_node(instance: Instance, known: _Known) -> tuple[str | None, F
 # ---- nodes that are not ours -----------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Adoption:
+class Adoption(Struct, frozen=True):
     """How a node that is not managed can be: by recording the engine of its VM on it.
 
     The annotation is what initialisation writes too, and harms nothing: unlike the taint it
@@ -181,8 +181,7 @@ class Adoption:
     obstacles: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Stranger:
+class Stranger(Struct, frozen=True):
     """A node that the program does nothing to, why, and how that can be changed.
 
     `is_waiting` when it has the taint of uninitialised nodes and waits for the program in vain.

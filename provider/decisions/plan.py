@@ -6,8 +6,10 @@ of gets no patch. Whatever others wrote stays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from provider.decisions.addresses import InvalidNodeIPs, parse_provided_ips, prefer_node_ips
 from provider.decisions.metadata import LABELS
@@ -34,8 +36,7 @@ if TYPE_CHECKING:
     from provider.model import InstanceMetadata, Node
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """The outcome of planning one node: at most one patch, and what to say.
 
     With a patch, what is said is true once it is written.
@@ -96,8 +97,7 @@ def _is_managed(node: Node) -> bool:
     return node.is_uninitialized or node.is_ours
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
+class _Change(Struct, frozen=True):
     """One thing that changes, in words, and the reason of the Event that tells it."""
 
     reason: Reason
@@ -197,8 +197,7 @@ def _said(
 # ---- addresses -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
+class _Choice(Struct, frozen=True):
     """The addresses that the node shall have, and what to say about them.
 
     None leaves those that it has; an uninitialised node then has to wait.

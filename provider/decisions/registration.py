@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from provider.decisions.identity import (
     Foreign,
@@ -46,16 +47,14 @@ if TYPE_CHECKING:
 JOIN_PATIENCE = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """An instance that waits for a Node and gets none, and why."""
 
     instance: Instance
     notice: Notice
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(Struct, frozen=True):
     """An instance that gets no Node now, and what it waits for."""
 
     instance: Instance
@@ -203,8 +202,7 @@ def _said(instance: Instance, name: NodeName, metadata: InstanceMetadata) -> Ite
 # ---- Nodes that no kubelet uses --------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Superseded:
+class Superseded(Struct, frozen=True):
     """A Node to delete, as long as it has this uid, and what to say on it before."""
 
     node: Node

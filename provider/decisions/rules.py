@@ -9,8 +9,9 @@ a rule may write.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from provider.decisions.labels import label_value
 from provider.model import ANNOTATION_APPLIED, NOTHING_WANTED, Level, Notice, Taint, Wanted
@@ -30,8 +31,7 @@ Place = tuple[str, str]  # key and effect: what names a taint
 # ---- what the rules want -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Effects:
+class Effects(Struct, frozen=True):
     """What the rules give one VM's node.
 
     `notices` say, by label, that a property's value is no label value; `origins` by which rule
@@ -94,8 +94,7 @@ def taint_text(taint: Taint) -> str:
 # ---- the record --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """What the rules have written to a node: values by label, and taints by their place."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -143,8 +142,7 @@ def _place(taint: Taint) -> Place:
 # ---- what is to be written ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(Struct, frozen=True):
     """What brings a node to what the rules want.
 
     A label that is None goes; `record` is the annotation as it shall be. `has_news` says whether

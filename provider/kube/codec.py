@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotation
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct
 
 from provider.model import Node, NodeAddress, Taint
 
@@ -109,8 +109,7 @@ class Undecodable(ValueError):
     """The bytes are not what the API server writes."""
 
 
-@dataclass(frozen=True, slots=True)
-class NodePage:
+class NodePage(Struct, frozen=True):
     """One page of a listing; `continue_` is empty on the last. `unreadable` says what failed."""
 
     nodes: tuple[Node, ...]
@@ -119,8 +118,7 @@ class NodePage:
     unreadable: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class WatchEvent:
+class WatchEvent(Struct, frozen=True):
     """One line of a watch: its type and the object as it came."""
 
     type: str

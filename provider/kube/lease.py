@@ -15,11 +15,11 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import structlog
+from msgspec import Struct
 
 from provider.errors import Conflict, Gone, KubeError, LeaseLost, NotFound
 
@@ -49,8 +49,7 @@ _TOLERANCE = 20.0
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Record:
+class _Record(Struct, frozen=True):
     """The Lease when it was seen to change last, at `since` of the loop's time."""
 
     lease: Lease

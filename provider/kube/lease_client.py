@@ -5,11 +5,11 @@ from __future__ import annotations
 import platform
 import secrets
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 
 from provider.errors import ApiUnavailable
 from provider.reasons import Reason
@@ -42,8 +42,7 @@ _TIMEOUT = timedelta(seconds=5)
 _LIFETIME = 300
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(Struct, frozen=True):
     """The Lease as it was read; what others have put into it stays in it when it is written."""
 
     raw: dict[str, Any]

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import structlog
+from msgspec import Struct
 
 from provider.errors import (
     ApiUnavailable,
@@ -55,8 +56,7 @@ _NAME = 200  # of the object's name within the Event's, which has 253 characters
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Subject:
+class _Subject(Struct, frozen=True):
     """What an Event is about."""
 
     kind: str

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct
 
 from provider.errors import (
     ApiUnavailable,
@@ -69,8 +69,7 @@ def decode_status(raw: bytes) -> Status | None:
     return status if status.kind == "Status" else None
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """An answer that has arrived as a whole; `what` names the request: `patch nodes/n1`."""
 
     what: str

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from .lease_client import NAME, NAMESPACE
 
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from .api import KubeApi
 
 
-@dataclass(frozen=True, slots=True)
-class Right:
+class Right(Struct, frozen=True):
     """One verb on one resource, as RBAC names them; empty fields are not restricted."""
 
     verb: str

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 import msgspec
+from msgspec import Struct, field
 
 from provider.errors import AccessInvalid, ApiUnavailable, KubeError, OutcomeUnknown
 
@@ -34,8 +34,7 @@ _METHODS |= {"review": "POST", "update": "PUT", "delete": "DELETE"}
 _WRITES = frozenset({"create", "update", "patch", "delete"})
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """One request: the verb and resource as RBAC names them, and what goes on the wire.
 
     `review` is the verb of questions that are asked with POST and change nothing.

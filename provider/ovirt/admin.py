@@ -11,11 +11,11 @@ import asyncio
 import re
 import ssl
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ovirtsdk4
+from msgspec import Struct
 from ovirtsdk4 import types
 
 from provider.errors import (
@@ -68,8 +68,7 @@ async def untag(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Access:
+class _Access(Struct, frozen=True):
     engine: Engine
     token: str
     timeout: int

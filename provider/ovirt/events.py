@@ -8,10 +8,10 @@ periodic listing stays the truth.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec import Struct
 
 from provider.errors import EngineError
 from provider.ovirt import wire
@@ -42,8 +42,7 @@ _UNKNOWN_REST = 60.0
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Wake:
+class Wake(Struct, frozen=True):
     """What events make worth reading.
 
     `ids` are VMs that are selected or may be now; `must_list` means everything, `may_list`

@@ -8,10 +8,10 @@ cannot come from an ill engine is taken as a statement about the account or the 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct
 
 from provider.errors import EngineError, EngineUnavailable, LoginRefused, PermissionMissing
 
@@ -45,8 +45,7 @@ class InternalFault(EngineUnavailable):
     """The engine answered 500: it failed on this very request, or is ill altogether."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """A whole answer; the keys of `headers` are case-insensitive."""
 
     status: int

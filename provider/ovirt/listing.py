@@ -8,11 +8,11 @@ the engine has not said to be gone when asked for it alone.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec import Struct
 
 from provider.errors import ListingImplausible, ReplyUnusable, SelectionInvalid
 from provider.model import Instance, Snapshot, Unreadable
@@ -43,8 +43,7 @@ log = structlog.get_logger()
 Member = Instance | Unreadable
 
 
-@dataclass(frozen=True, slots=True)
-class _Page:
+class _Page(Struct, frozen=True):
     """The VMs of a page, how many the engine had on it, and whether they were read one by one."""
 
     vms: list[wire.Vm | Unreadable]

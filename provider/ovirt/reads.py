@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from provider.model import Unreadable
 from provider.ovirt import wire
@@ -39,8 +39,7 @@ _COLLECTIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """The topology, and when (engine's clock) it was read; None when the engine does not say."""
 
     topology: Topology

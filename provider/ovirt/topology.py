@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from provider.errors import ReplyUnusable
 from provider.model import Cluster, Tag
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 ROOT_TAG = "00000000-0000-0000-0000-000000000000"
 
 
-@dataclass(frozen=True, slots=True)
-class Topology:
+class Topology(Struct, frozen=True):
     """What the ids of one engine mean; `tags` holds each tag with all its ancestors."""
 
     clusters: Mapping[str, Cluster] = field(default_factory=dict)

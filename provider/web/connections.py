@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NoReturn
 
 import structlog
+from msgspec import Struct
 
 if TYPE_CHECKING:
     import socket
@@ -31,8 +31,7 @@ _SWEEP = 1.0  # seconds between two looks at what takes too long
 _GOODBYE = 1.0  # seconds for the end of TLS, of which a peer has a part
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """How many connections there may be, and how many seconds each may take for what."""
 
     connections: int

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from msgspec import Struct, field
 
 from provider.web.query import NoQuery
 
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """What is served at `path` for GET and HEAD.
 
     `answer` is the shape of a 200, `media_type` what it is sent as. `problems` say by status what

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 from bisect import bisect_right
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta, field
+from msgspec import Meta, Struct, field
 
 from provider.decisions.lookup import By  # noqa: TC001 - msgspec reads the annotations
 from provider.model import InstanceStatus  # noqa: TC001 - msgspec reads the annotations
@@ -104,8 +103,7 @@ def read(request: web.Request, kind: type[Q]) -> Q:
         raise _refused(f"{error}.", kinds) from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
+class _Kind(Struct, frozen=True):
     """What a parameter may be: its type in JSON Schema, and its values in words; "" for any."""
 
     type: str

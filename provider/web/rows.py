@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 
 from provider.decisions.explanation import identity_text
 from provider.decisions.identity import Found, node_name, provider_id
@@ -27,8 +27,7 @@ _OWN_MEMBERS = frozenset(
 encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """An instance as it is served: `body` is `document` in JSON, `text` what `q` looks into.
 
     `metadata` is in JSON what its node carries, without its end: the moment that it is as of.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from aiohttp import web
+from msgspec import Struct
 
 from provider.errors import ProviderError
 from provider.metrics import CONTENT_TYPE
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 _PROBES = frozenset({"/healthz", "/livez", "/readyz"})
 
 
-@dataclass(frozen=True, slots=True)
-class Protection:
+class Protection(Struct, frozen=True):
     """What a port needs that other machines can reach."""
 
     certificate: ServingCertificate

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from provider.decisions.budget import (
     WINDOW,
@@ -24,6 +24,7 @@ from provider.decisions.budget import (
 )
 from provider.scalars import Share
 from tests.builders import NOW, node
+from tests.laws.strategies import structs
 
 TENTH = Share(10)
 
@@ -115,10 +116,10 @@ def test_lifting_ends_what_was_allowed_before() -> None:
 # ---- as text -----------------------------------------------------------------------------------
 
 moments = st.integers(-(10**8), 10**8).map(lambda seconds: NOW + timedelta(seconds=seconds))
-records = st.builds(
+records = structs(
     Record,
     deletions=st.lists(
-        st.builds(Deletion, st.text(), st.text(), moments, st.booleans()), max_size=3
+        structs(Deletion, st.text(), st.text(), moments, st.booleans()), max_size=3
     ).map(tuple),
     latched=st.none() | moments,
     allowed=st.frozensets(st.text(), max_size=3),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from provider.decisions.decision import decide
 from provider.decisions.explanation import EvidenceSoFar, Explanation, MatchedInstance, explain

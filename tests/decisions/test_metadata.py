@@ -1,8 +1,8 @@
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from provider.decisions.metadata import describe, freshness, zone_of
 from provider.model import (

@@ -1,7 +1,7 @@
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from provider.decisions.plan import Plan, apply, plan
 from provider.model import (

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from provider.errors import Conflict, Invalid, OutcomeUnknown
 from provider.kube.write import apply_patch, rebase
@@ -21,6 +21,7 @@ from provider.model import (
 )
 from provider.simulator.cluster import Conflict as ConflictFault
 from provider.simulator.cluster import GatewayTimeout
+from tests.laws.strategies import structs
 
 if TYPE_CHECKING:
     from provider.kube.api import KubeApi
@@ -270,7 +271,7 @@ async def test_a_provider_id_that_is_set_already_is_refused(
 
 
 taints = st.lists(
-    st.builds(Taint, st.sampled_from("abcd"), st.just("NoSchedule"), st.sampled_from("xy")),
+    structs(Taint, st.sampled_from("abcd"), st.just("NoSchedule"), st.sampled_from("xy")),
     unique_by=lambda taint: taint.key,
 ).map(tuple)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from provider.config import Deletion, OutOfService
 from provider.decisions.identity import Absent, Ambiguous, Foreign, Found, Rule, Unknown
@@ -37,7 +37,7 @@ from provider.model import (
 )
 from provider.reasons import Reason
 from tests.builders import ENGINE_ID, UNINITIALIZED, instance, node
-from tests.laws.strategies import IDS
+from tests.laws.strategies import IDS, structs
 
 if TYPE_CHECKING:
     from provider.decisions.identity import Match
@@ -77,22 +77,22 @@ ours = st.builds(
     taints=st.sampled_from([(), (SHUTDOWN,), (Taint("others", "NoSchedule"),)]),
     is_ready=st.sampled_from([False, None]),
 )
-found = st.builds(
+found = structs(
     Found, st.builds(instance, status=st.sampled_from(STATUSES)), st.just(Rule.PROVIDER_ID)
 )
-not_down = st.builds(
+not_down = structs(
     Found,
     st.builds(instance, status=st.sampled_from([s for s in STATUSES if s != "down"])),
     st.just(Rule.PROVIDER_ID),
 )
-gone = st.builds(Absent, st.sampled_from(IDS))
+gone = structs(Absent, st.sampled_from(IDS))
 doubts: st.SearchStrategy[Match] = st.one_of(
-    st.builds(Ambiguous, st.just("two fit"), st.just(())),
-    st.builds(Foreign, st.just("aws://i-1")),
-    st.builds(Unknown, st.just(Reason.ENGINE_UNREACHABLE), st.just("away")),
+    structs(Ambiguous, st.just("two fit"), st.just(())),
+    structs(Foreign, st.just("aws://i-1")),
+    structs(Unknown, st.just(Reason.ENGINE_UNREACHABLE), st.just("away")),
 )
 matches: st.SearchStrategy[Match] = st.one_of(found, gone, st.just(Absent(None)), doubts)
-evidences = st.builds(
+evidences = structs(
     Evidence,
     listed=maybe,
     not_ready_since=maybe,
@@ -105,7 +105,7 @@ evidences = st.builds(
     out_of_service=st.integers(0, 2),
 )
 # With everything that a deletion or a taint needs, but for what the test spoils.
-strong = st.builds(
+strong = structs(
     Evidence,
     listed=st.just(NOW),
     not_ready_since=st.just(NOW - 90),
@@ -115,7 +115,7 @@ strong = st.builds(
     down_since=st.just(NOW - 20),
     down_at=st.just(NOW),
 )
-policies = st.builds(
+policies = structs(
     Policy,
     deletion=st.builds(
         Deletion,

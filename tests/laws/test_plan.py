@@ -1,7 +1,6 @@
-from dataclasses import replace
-
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from provider.config import Config
 from provider.decisions.decision import decide
@@ -113,7 +112,7 @@ def test_an_initialised_node_that_drifts_is_mended(
     uninitialised = node(addresses=internal("10.0.0.1"))
     initialised = apply(uninitialised, planned(uninitialised, instance, config))
     assume(not initialised.is_uninitialized)
-    drifted = replace(initialised, **DRIFTS[drift])  # type: ignore[arg-type]
+    drifted = replace(initialised, **DRIFTS[drift])
     assert apply(drifted, planned(drifted, instance, config)) == initialised
 
 

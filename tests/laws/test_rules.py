@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from provider.decisions.plan import apply, plan
 from provider.decisions.rules import read_record
@@ -18,17 +17,18 @@ from provider.model import (
     Wanted,
 )
 from tests.builders import ENGINE_ID, internal, metadata, node
+from tests.laws.strategies import structs
 
 KEYS = ("a", "example.com/b", "node-role.kubernetes.io/c")
 VALUES = ("", "x", "y")
 EFFECTS = ("NoSchedule", "NoExecute")
 
-taints = st.builds(
+taints = structs(
     Taint, st.sampled_from(KEYS), st.sampled_from(EFFECTS), st.sampled_from([None, "x", "y"])
 )
 taint_lists = st.lists(taints, max_size=3, unique_by=lambda t: (t.key, t.effect)).map(tuple)
 label_maps = st.dictionaries(st.sampled_from(KEYS), st.sampled_from(VALUES))
-wants = st.builds(Wanted, label_maps, taint_lists) | st.just(NOTHING_WANTED)
+wants = structs(Wanted, label_maps, taint_lists) | st.just(NOTHING_WANTED)
 nodes = st.builds(
     node,
     labels=label_maps,

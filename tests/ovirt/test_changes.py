@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_address
+
+from msgspec.structs import replace
 
 from provider.model import InstanceStatus, Unreadable
 from provider.ovirt.changes import changed_ids, with_instance

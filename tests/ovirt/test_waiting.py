@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from provider.model import InstanceStatus
 from provider.ovirt.waiting import Waiting
