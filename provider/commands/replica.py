@@ -10,11 +10,11 @@ import asyncio
 import secrets
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from provider.commands.gather import Listings, client_of, list_nodes
