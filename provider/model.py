@@ -1,7 +1,8 @@
 """The vocabulary of the program: frozen values that every layer speaks.
 
 instance = oVirt VM; node = Kubernetes Node; host = oVirt hypervisor. Nothing here does I/O, reads
-a clock or knows a wire format.
+a clock or knows a wire format. Values are Structs, and so all through the program: msgspec makes
+one in a ninth of the time of a frozen dataclass, and each node that joins takes dozens of them.
 """
 
 from __future__ import annotations
