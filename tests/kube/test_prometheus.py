@@ -60,6 +60,11 @@ class Prometheus:
         assert answer["status"] == "success", answer
         return answer["data"]
 
+    async def is_ready(self) -> bool:
+        """Whether it has read its storage: it listens before and answers everything with 503."""
+        async with self._session.get("/-/ready") as reply:
+            return reply.ok
+
     async def values(self, query: str, since: float) -> list[float]:
         """All numbers that a query has had since then, at each second."""
         span = {"start": str(since), "end": str(time.time()), "step": "1"}
@@ -105,7 +110,9 @@ async def prometheus(
     try:
         own = await eventually(lambda: listening(folder / "prometheus.log"), "Prometheus listens")
         async with aiohttp.ClientSession(f"http://{own}") as session:
-            yield Prometheus(session)
+            asked = Prometheus(session)
+            await eventually(asked.is_ready, "Prometheus is ready")
+            yield asked
     finally:
         process.terminate()
         await process.wait()
